@@ -1,0 +1,44 @@
+.DEFAULT_GOAL := help
+PYTHON ?= python3
+BIN := .venv/bin
+# dvc runs stages with the first `python` on PATH.
+export PYTHONUNBUFFERED := 1
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+
+.PHONY: help env repro test lint bench notebooks lock clean
+
+help: ## show this help
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+
+env: .venv/installed ## create .venv and install the pinned packages
+
+.venv/installed: requirements.txt pyproject.toml
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "vitol needs Python 3.11 or newer, this is " + sys.version)'
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -r requirements.txt
+	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps -e .
+	touch $@
+
+repro: env ## rebuild Tables 1-4 with DVC and compare them with the committed results
+	dvc repro
+	python -m experiments.compare
+
+test: env ## run all tests
+	pytest
+
+lint: env ## check style, types and the citation of every stage's dependencies
+	ruff check .
+	ruff format --check .
+	mypy
+
+bench: env ## run the benchmarks, one after another
+	@set -e; for script in experiments/benchmarks/*.py; do [ -e "$$script" ] || continue; python "$$script"; done
+
+notebooks: env ## execute the notebooks
+	@set -e; for script in notebooks/*.py; do [ -e "$$script" ] || continue; jupytext --to ipynb --execute --output results/notebooks/$$(basename "$$script" .py).ipynb "$$script"; done
+
+lock: ## compile requirements.txt anew from pyproject.toml (needs uv)
+	uv pip compile --universal --python-version 3.11 --all-extras --no-annotate --no-header pyproject.toml -o requirements.txt
+
+clean: ## remove results and the environment
+	rm -rf results .venv
