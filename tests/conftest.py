@@ -1,0 +1,50 @@
+"""Fixtures: the shared folder of real inputs, and small models."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import timm
+import torch
+from torch import nn
+
+ROOT = Path(__file__).parent.parent
+GOLDEN = Path(__file__).parent / "data"
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of real data and golden outputs; tests that need it are skipped where it is absent."""
+    folder = Path(os.environ.get("VITOL_SHARED", ROOT.parent / "shared"))
+    if not folder.is_dir():
+        pytest.skip(f"no shared folder at {folder} (set VITOL_SHARED)")
+    return folder
+
+
+@pytest.fixture
+def vit() -> nn.Module:
+    """A small vision transformer in float64 with a 4 x 4 grid, weights that make attention uneven."""
+    torch.manual_seed(0)
+    model = timm.create_model(
+        "vit_tiny_patch16_224", img_size=32, patch_size=8, embed_dim=24, depth=3, num_heads=3, num_classes=5
+    )
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.2 * torch.randn_like(parameter)
+    return model.double().eval()
+
+
+@pytest.fixture
+def images() -> torch.Tensor:
+    """Four random images for `vit`, (4, 3, 32, 32)."""
+    return torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+
+
+@pytest.fixture(scope="session")
+def golden_maps() -> dict[str, np.ndarray]:
+    """Outputs of the original implementations on fixed inputs: AR and GAR, one image at a time, float64."""
+    with np.load(GOLDEN / "maps.npz", allow_pickle=False) as file:
+        return dict(file)
