@@ -1,0 +1,183 @@
+import math
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from pydantic import TypeAdapter
+
+from vitol.datasets.images import MEAN, STD, SplitImages, TrainImages
+from vitol.datasets.splits import Split
+from vitol.models import create_model
+from vitol.padl import insert_padl
+from vitol.recipe import Recipe
+from vitol.training import top1, train
+
+OPTIONS = {"img_size": 16, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}
+RECIPE = {
+    "epochs": 3,
+    "lr": 3e-3,
+    "decay_every": 2,
+    "decay_factor": 0.1,
+    "warmup_epochs": 0.0,
+    "weight_decay": 0.0,
+    "batch_size": 8,
+    "optimizer": "adamw",
+    "precision": "fp32",
+    "label_smoothing": 0.0,
+    "clip_norm": 1.0,
+}
+
+
+@pytest.fixture
+def split(tmp_path):
+    """Thirty-two images of two classes, dark and bright, with noise."""
+    generator = np.random.default_rng(0)
+    ids, labels = [], []
+    for index in range(32):
+        label = index % 2
+        pixels = generator.normal(60 + 120 * label, 20, (20, 24, 3)).clip(0, 255).astype(np.uint8)
+        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
+        ids.append(f"{index}.png")
+        labels.append(label)
+    sizes = np.tile([24, 20], (32, 1))
+    return Split(tuple(ids), np.array(labels), sizes, tuple(np.zeros((0, 4)) for _ in ids))
+
+
+def run(split, root, *, recipe=None, seed=0, workers=0, padl=None):
+    torch.manual_seed(0)
+    model = create_model("vit_tiny_patch16_224", 2, options=OPTIONS)
+    images = TrainImages(split, root, 16, 18, seed)
+    validation = SplitImages(split, root, 16)
+    steps = []
+    inserted = insert_padl(model, padl) if padl else None
+    log = list(
+        train(
+            model,
+            images,
+            recipe or Recipe(**RECIPE),
+            validation=validation,
+            seed=seed,
+            workers=workers,
+            progress=lambda done, total: steps.append((done, total)),
+        )
+    )
+    if inserted:
+        inserted.remove()
+    return model, log, steps
+
+
+def weights(model):
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def test_training_learns_what_is_there_to_learn(split, tmp_path):
+    model, log, steps = run(split, tmp_path)
+    assert log[-1].train_loss < log[0].train_loss and log[-1].val_top1 == 100
+    assert [record.epoch for record in log] == [1, 2, 3]
+    assert steps[-1] == (96, 96) and len(steps) == 12
+    assert not model.training
+    assert top1(model, SplitImages(split, tmp_path, 16), Recipe(**RECIPE)) == 100
+
+
+def test_equal_seeds_give_equal_weights_for_any_number_of_workers(split, tmp_path):
+    first = weights(run(split, tmp_path)[0])
+    assert torch.equal(first, weights(run(split, tmp_path)[0]))
+    assert torch.equal(first, weights(run(split, tmp_path, workers=2)[0]))
+    assert not torch.equal(first, weights(run(split, tmp_path, seed=1)[0]))
+
+
+@pytest.mark.parametrize("position", ["MMp", "MpM"])
+def test_padl_changes_training_reproducibly(split, tmp_path, position):
+    plain = weights(run(split, tmp_path)[0])
+    one, two = (weights(run(split, tmp_path, padl=position)[0]) for _ in range(2))
+    assert torch.equal(one, two) and not torch.equal(one, plain)
+
+
+def test_variants_see_the_same_images_in_the_same_order(split, tmp_path, monkeypatch):
+    seen = []
+    original = TrainImages.draw
+    monkeypatch.setattr(
+        TrainImages, "draw", lambda self, index: seen.append((self.epoch, index)) or original(self, index)
+    )
+    run(split, tmp_path)
+    control, seen[:] = list(seen), []
+    run(split, tmp_path, padl="MMp")
+    assert seen == control and len(seen) == 96
+
+
+def test_a_loss_that_is_not_finite_stops_with_epoch_and_step(split, tmp_path):
+    with pytest.raises(ValueError, match=r"the loss is nan in epoch \d, step \d; lower the learning rate"):
+        run(split, tmp_path, recipe=Recipe(**{**RECIPE, "optimizer": "sgd", "lr": 1e30}))
+
+
+def test_without_validation_images_the_log_says_so(split, tmp_path):
+    model = create_model("vit_tiny_patch16_224", 2, options=OPTIONS)
+    (record,) = train(model, TrainImages(split, tmp_path, 16, 18, 0), Recipe(**{**RECIPE, "epochs": 1}))
+    assert math.isnan(record.val_top1)
+
+
+def test_the_rate_falls_in_the_papers_steps():
+    recipe = Recipe(**{**RECIPE, "epochs": 50, "lr": 1e-4, "decay_every": 10})
+    rates = [recipe.lr_at(epoch + 0.5) for epoch in range(50)]
+    np.testing.assert_allclose(rates, np.repeat([1e-4, 1e-5, 1e-6, 1e-7, 1e-8], 10))
+
+
+def test_the_rate_rises_linearly_during_warm_up():
+    recipe = Recipe(**{**RECIPE, "warmup_epochs": 2.0, "decay_every": 10})
+    np.testing.assert_allclose(
+        [recipe.lr_at(x) for x in (0.5, 1.0, 2.0, 3.0)], np.array([0.25, 0.5, 1, 1]) * 3e-3
+    )
+
+
+@pytest.mark.parametrize("key", ["epochs", "lr", "decay_every", "batch_size"])
+def test_a_recipe_value_that_must_be_positive_is_named(key):
+    with pytest.raises(ValueError, match=f"{key} = 0 in a training recipe; it must be above 0"):
+        Recipe(**{**RECIPE, key: 0})
+
+
+def test_a_negative_weight_decay_and_an_unknown_precision_are_refused():
+    with pytest.raises(ValueError, match="weight_decay = -1 in a training recipe"):
+        Recipe(**{**RECIPE, "weight_decay": -1})
+    with pytest.raises(ValueError, match="precision 'fp16' is unknown; choose bf16 or fp32"):
+        Recipe(**{**RECIPE, "precision": "fp16"})
+    with pytest.raises(ValueError, match="typo"):
+        TypeAdapter(Recipe).validate_python({**RECIPE, "typo": 1})
+
+
+def test_the_test_transform_resizes_straight_to_the_input_and_normalises(split, tmp_path):
+    tensor, label = SplitImages(split, tmp_path, 16)[1]
+    with Image.open(tmp_path / "1.png") as image:
+        pixels = np.asarray(image.resize((16, 16), Image.Resampling.BILINEAR)) / 255
+    expected = (pixels - np.array(MEAN)) / np.array(STD)
+    assert label == 1 and tensor.shape == (3, 16, 16)
+    np.testing.assert_allclose(tensor.permute(1, 2, 0), expected, atol=1e-6)
+
+
+def test_a_grey_image_becomes_three_equal_channels(split, tmp_path):
+    Image.new("L", (24, 20), 100).save(tmp_path / "0.png")
+    tensor, _ = SplitImages(split, tmp_path, 16)[0]
+    back = tensor * torch.tensor(STD)[:, None, None] + torch.tensor(MEAN)[:, None, None]
+    torch.testing.assert_close(back, torch.full((3, 16, 16), 100 / 255))
+
+
+def test_crops_cover_the_whole_image_and_half_of_them_are_flipped(split, tmp_path):
+    images = TrainImages(split, tmp_path, 16, 18, seed=0)
+    draws = []
+    for epoch in range(40):
+        images.epoch = epoch
+        draws += [images.draw(index) for index in range(32)]
+    assert {draw[:2] for draw in draws} == {(x, y) for x in range(3) for y in range(3)}
+    flipped = sum(draw[2] for draw in draws) / len(draws)
+    assert abs(flipped - 0.5) < 4 * 0.5 / len(draws) ** 0.5
+
+
+def test_a_crop_larger_than_the_image_is_refused(split, tmp_path):
+    with pytest.raises(ValueError, match="images resized to 8 have no crop of 16"):
+        TrainImages(split, tmp_path, 16, 8, seed=0)
+
+
+def test_an_image_that_does_not_open_is_named(split, tmp_path):
+    (tmp_path / "3.png").write_bytes(b"no image")
+    with pytest.raises(ValueError, match=r"3\.png cannot be read as an image .*vitol data register"):
+        SplitImages(split, tmp_path, 16)[3]

@@ -1,0 +1,1 @@
+"""Data set layouts, one module each, all read into the WSOL split format (see `vitol.datasets.splits`)."""
