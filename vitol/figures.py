@@ -1,0 +1,266 @@
+"""Figures: the tables, the challenge subsets, and maps over images.
+
+Every figure is a PNG whose bytes depend on its input alone: no window, no date and no version goes in. In
+dot plots a hollow grey diamond is the paper's number, a filled mark ours with its 95% interval. Its colour is
+the map, its shape the training; dashed lines are maps that see no image, which any other has to beat.
+"""
+
+import textwrap
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import matplotlib as mpl
+import numpy as np
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
+
+from vitol.measurements import mean_over_seeds, span, validate_measurements
+from vitol.tables import FLOORS, NOT_RUN, POLICY, PRESET, Table
+
+_MAPS = {"AR": "#0072B2", "GAR": "#D55E00", "LRP": "#009E73"}  # told apart by colour-blind eyes
+_PLAIN, _QUIET = "#333333", "#8C8C8C"
+_TRAININGS = {"baseline": ("baseline", "o"), "control": ("control", "s"), "padl": ("p-ADL", "^")}
+_DASHES: dict[str, tuple] = {"Gaussian": (0, (5, 2)), "Full image": (0, (1, 1.2))}
+_COMPANIONS = {"Top1Loc": "Top1LocPred", "GTKnownLoc": "GTKnownLocV1"}  # a cross beside the former's mark
+_STYLE = {
+    **sns.axes_style("whitegrid"),
+    "font.family": ["DejaVu Sans"],
+    "font.size": 7.5,
+    "axes.linewidth": 0.6,
+    "grid.color": "#DDDDDD",
+}
+# Inches: row labels, a panel, the numbers beside it, a line; head of the figure, room under a panel, a gap.
+_LABELS, _PANEL, _NUMBER, _ROW, _HEAD, _AXIS, _GAP = 2.15, 1.6, 0.38, 0.185, 0.95, 0.5, 0.24
+
+
+@dataclass(frozen=True)
+class Overlay:
+    """One image of an overlay figure.
+
+    Attributes:
+        image: RGB, (H, W, 3) uint8.
+        title: The line above it.
+        localization_map: Scores in [0, 1], (h, w), stretched over the image; None leaves the image bare.
+        gt_boxes: Ground truth, green: x0, y0, x1, y1 in pixels of the image, (k, 4).
+        predicted_boxes: Predictions, red and dashed, likewise.
+    """
+
+    image: np.ndarray
+    title: str
+    localization_map: np.ndarray | None
+    gt_boxes: np.ndarray
+    predicted_boxes: np.ndarray
+
+
+def table_figure(table: Table, path: Path) -> None:
+    """Plot a table: a row of panels for each metric, a column of panels for each group of its columns.
+
+    Args:
+        table: What `vitol.tables.build_table` made.
+        path: The PNG to write.
+    """
+    names = table.cells["method"] + "   " + table.cells["architecture"]
+    if table.number == 4:
+        names += "  " + table.cells["position"]
+    _dot_plot(table.cells.assign(name=names.str.strip()), table.title, table.note, path)
+
+
+def subset_figure(measurements: pd.DataFrame, dataset: str, backbone: str, path: Path) -> None:
+    """Plot the MaxBoxAccV2 of every map and training on each subset of a test split, in the frame's order.
+
+    Args:
+        measurements: One row a score, with `vitol.measurements.COLUMNS`.
+        dataset: The data set, such as "mini".
+        backbone: The backbone, such as "small".
+        path: The PNG to write.
+
+    Raises:
+        ValueError: Nothing was measured there, or what `validate_measurements` refuses.
+    """
+    validate_measurements(measurements)
+    wanted = dict(dataset=dataset, backbone=backbone, split="test", metric="MaxBoxAccV2", policy=POLICY)
+    shown = (measurements[list(wanted)] == list(wanted.values())).all(axis=1)
+    shown &= measurements["preset"].isin(["", PRESET])
+    if not shown.any():
+        there = (measurements["dataset"] + " " + measurements["backbone"]).unique()
+        raise ValueError(f"no MaxBoxAccV2 of {dataset} {backbone}; measured: {', '.join(there) or 'nothing'}")
+    cells = mean_over_seeds(measurements[shown], ["subset", "n_images", "map", "variant", "position"])
+    # A map that sees no image scores the same beside every model: one line is enough.
+    floors = cells["map"].isin(FLOORS)
+    cells = pd.concat([cells[~floors], cells[floors].drop_duplicates(["subset", "map"])])
+    cells.loc[cells["map"].isin(FLOORS), ["variant", "position"]] = ""
+    order = [*_MAPS, *sorted(set(cells["map"]) - {*_MAPS, *FLOORS}), *FLOORS]
+    cells["rank"] = cells["map"].map(order.index)
+    cells["line"] = cells.groupby(["rank", "variant", "position"]).ngroup()
+    trainings = cells["variant"].map({"": "", **{key: name for key, (name, _) in _TRAININGS.items()}})
+    cells["name"] = cells["map"].replace(FLOORS) + "   " + trainings + "  " + cells["position"]
+    cells["name"] = cells["name"].str.strip()
+    seeds = cells["subset"].map(cells.groupby("subset")["seeds"].agg(span))
+    header = cells["subset"] + "\nn=" + cells["n_images"].astype(str) + ", " + seeds
+    cells["header"] = header + np.where(seeds == "1", " seed", " seeds")
+    cells = cells.assign(group=cells["subset"], label=cells["map"], metric="MaxBoxAccV2", of_paper=False)
+    cells = cells.assign(paper=np.nan, dash=False, row=0)
+    subsets = list(measurements.loc[shown, "subset"].unique())
+    cells = cells.sort_values("group", key=lambda names: names.map(subsets.index), kind="stable")
+    note = f"Percent, 95% interval of a bootstrap over images; threshold policy {POLICY}, preset {PRESET}. "
+    note += "Centred Gaussian and Full image see no image: what does not beat them is not localizing."
+    _dot_plot(cells, f"{dataset}, {backbone}: subsets of the test split", note, path)
+
+
+def overlay_figure(overlays: Sequence[Overlay], path: Path, columns: int = 4) -> None:
+    """Show images with their maps as heat, ground-truth boxes green and predicted boxes red.
+
+    Args:
+        overlays: The images, row by row.
+        path: The PNG to write.
+        columns: Images a row.
+
+    Raises:
+        ValueError: No image; an image that is not (H, W, 3) uint8; a map that is not in [0, 1].
+    """
+    if not overlays:
+        raise ValueError("no overlay to show; give at least one")
+    rows = -(-len(overlays) // columns)
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(1.9 * columns, 2.15 * rows))
+        for at, overlay in enumerate(overlays):
+            axes = figure.add_axes(
+                (
+                    at % columns / columns + 0.04 / columns,
+                    1 - (at // columns + 0.97) / rows,
+                    0.92 / columns,
+                    0.85 / rows,
+                )
+            )
+            _draw_overlay(axes, overlay, at)
+        _save(figure, path)
+
+
+def _draw_overlay(axes: Axes, overlay: Overlay, at: int) -> None:
+    image, heat = overlay.image, overlay.localization_map
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+        raise ValueError(f"overlays[{at}].image is {image.shape} {image.dtype}; needed: (H, W, 3) uint8")
+    height, width = image.shape[:2]
+    axes.imshow(image)
+    if heat is not None:
+        if heat.ndim != 2 or not ((heat >= 0) & (heat <= 1)).all():
+            raise ValueError(f"overlays[{at}].localization_map is not a (h, w) map in [0, 1]; scale it first")
+        stretched = cv2.resize(heat.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
+        axes.imshow(stretched.clip(0, 1), cmap="turbo", alpha=0.45, vmin=0, vmax=1)
+    for boxes, colour, line in (
+        (overlay.gt_boxes, "#00E000", "-"),
+        (overlay.predicted_boxes, "#FF0000", "--"),
+    ):
+        for x0, y0, x1, y1 in boxes:
+            axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=colour, ls=line, lw=1.8))
+    axes.set_title(overlay.title, fontsize=8, pad=3)
+    axes.set_axis_off()
+    axes.set_anchor("N")
+
+
+def _dot_plot(cells: pd.DataFrame, title: str, note: str, path: Path) -> None:
+    """Lay out panels of one size, metrics down and groups across, with a legend and the note below them.
+
+    `cells` has the columns of `vitol.tables.Table.cells`, and name, the text beside a line.
+    """
+    metrics = [metric for metric in cells["metric"].unique() if metric not in _COMPANIONS.values()]
+    names = cells.drop_duplicates("line").set_index("line")["name"].sort_index()
+    groups = cells.groupby("group", sort=False)["of_paper"].first()
+    width = _LABELS + sum(_PANEL + _GAP + _NUMBER * (1 + of_paper) for of_paper in groups)
+    panel, wrapped = _ROW * len(names), textwrap.wrap(note, int(width * 20))
+    foot = 0.3 + 0.13 * len(wrapped)
+    height = _HEAD + len(metrics) * (panel + _AXIS) + foot
+    with mpl.rc_context(_STYLE):
+        figure = Figure(figsize=(width, height))
+        figure.text(0.1 / width, 1 - 0.18 / height, title, fontsize=10, fontweight="bold", va="center")
+        for row, metric in enumerate(metrics):
+            entries, crosses = (cells[cells["metric"] == m] for m in (metric, _COMPANIONS.get(metric)))
+            numbers = pd.concat([entries, crosses])[["paper", "ours", "ci_low", "ci_high"]]
+            limits = (
+                max((numbers.min().min() - 2) // 10 * 10, 0),
+                min((numbers.max().max() + 12) // 10 * 10, 100),
+            )
+            top, left = _HEAD + row * (panel + _AXIS), _LABELS
+            figure.text(
+                0.1 / width, 1 - (top - 0.1) / height, metric, fontsize=8.5, fontweight="bold", va="center"
+            )
+            for group, of_paper in groups.items():
+                place = (left / width, 1 - (top + panel) / height, _PANEL / width, panel / height)
+                axes = figure.add_axes(place)
+                of_group = entries[entries["group"] == group]
+                _draw_panel(axes, of_group, crosses[crosses["group"] == group])
+                axes.set(xlim=limits, ylim=(len(names) - 0.5, -0.5))
+                axes.set_yticks(range(len(names)), names if left == _LABELS else [""] * len(names))
+                if row == 0:
+                    axes.set_title(of_group["header"].iloc[0], fontsize=7.5, pad=14)
+                left += _PANEL + _GAP + _NUMBER * (1 + of_paper)
+        _draw_legend(figure, cells, (0.1 / width, (foot - 0.12) / height))
+        figure.text(0.1 / width, 0.08 / height, "\n".join(wrapped), fontsize=6.5, color=_PLAIN, va="bottom")
+        _save(figure, path)
+
+
+def _draw_panel(axes: Axes, entries: pd.DataFrame, crosses: pd.DataFrame) -> None:
+    """Draw one panel: a line an entry, its numbers to the right of the axes."""
+    of_paper = entries["of_paper"].any()
+    beside = axes.get_yaxis_transform()
+    paper_at, ours_at = 1 + 0.34 / _PANEL, 1 + (0.06 + 0.36 * of_paper) / _PANEL
+    axes.text(ours_at, -0.6, "ours", transform=beside, color=_QUIET, fontsize=6.5, va="bottom")
+    if of_paper:
+        axes.text(
+            paper_at, -0.6, "paper", transform=beside, color=_QUIET, fontsize=6.5, ha="right", va="bottom"
+        )
+    for entry in entries.to_dict("records"):
+        y, label, colour = entry["line"], entry["label"], _MAPS.get(entry["label"], _PLAIN)
+        marker = "|" if label in FLOORS else _TRAININGS.get(entry["variant"], ("", "o"))[1]
+        if y % 2:
+            axes.axhspan(y - 0.5, y + 0.5, color="#F3F3F3", zorder=0, linewidth=0)
+        if label in FLOORS and entry["metric"] != "Top1Cls":
+            axes.axvline(entry["ours"], color=_PLAIN, linewidth=0.9, linestyle=_DASHES[label], zorder=1)
+        axes.plot(entry["paper"], y, "D", color=_QUIET, markerfacecolor="white", markersize=5, zorder=2)
+        axes.plot([entry["ci_low"], entry["ci_high"]], [y, y], color=colour, linewidth=1.3, zorder=3)
+        axes.plot(entry["ours"], y, marker, color=colour, markersize=4.5, zorder=4)
+        text, shade = (f"{entry['ours']:.1f}", colour) if entry["seeds"] else (NOT_RUN, _QUIET)
+        axes.text(ours_at, y, text, transform=beside, color=shade, va="center")
+        paper = "-" if entry["dash"] else "" if np.isnan(entry["paper"]) else f"{entry['paper']:g}"
+        axes.text(paper_at, y, paper, transform=beside, color=_PLAIN, ha="right", va="center")
+    for entry in crosses.to_dict("records"):
+        colour = _MAPS.get(entry["label"], _PLAIN)
+        axes.plot(entry["ours"], entry["line"] + 0.28, "x", color=colour, markersize=3, zorder=5)
+    axes.axhline(
+        (entries["row"] > 0).sum() - 0.5, color=_QUIET, linewidth=0.6
+    )  # below it, rows the paper lacks
+    axes.tick_params(length=0, pad=3)
+    axes.grid(axis="y", visible=False)
+
+
+def _draw_legend(figure: Figure, cells: pd.DataFrame, place: tuple[float, float]) -> None:
+    """Explain the marks that the figure uses."""
+    run = cells[cells["seeds"] > 0]
+    handles = [Line2D([], [], marker="D", color=_QUIET, mfc="white", ls="", ms=5, label="the paper")]
+    handles = handles if cells["paper"].notna().any() else []
+    for name in (name for name in _MAPS if name in set(run["label"])):
+        handles.append(Line2D([], [], color=_MAPS[name], linewidth=2.5, label=name))
+    for variant, (name, marker) in _TRAININGS.items():
+        if variant in set(run["variant"]):
+            handles.append(Line2D([], [], marker=marker, color=_PLAIN, ls="", ms=5, label=name))
+    if set(run["metric"]).intersection(_COMPANIONS.values()):
+        crosses = ", ".join(f"{cross} under {metric}" for metric, cross in _COMPANIONS.items())
+        handles.append(Line2D([], [], marker="x", color=_PLAIN, ls="", ms=4, label=crosses))
+    for name in (name for name in FLOORS if name in set(run["label"])):
+        handles.append(Line2D([], [], color=_PLAIN, linestyle=_DASHES[name], label=FLOORS[name]))
+    figure.legend(
+        handles=handles, loc="lower left", bbox_to_anchor=place, ncols=9, frameon=False, borderaxespad=0
+    )
+
+
+def _save(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure)
+    figure.savefig(path, dpi=150, format="png", metadata={"Software": None})
