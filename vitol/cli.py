@@ -1,0 +1,170 @@
+"""The `vitol` command."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TimeRemainingColumn
+from rich.table import Table
+from rich.text import Text
+
+from vitol import __version__
+
+
+def examples(*commands: str) -> str:
+    """Text below a command's help; Typer keeps the line ends that are doubled."""
+    return "\n\n".join(("Examples:", *commands))
+
+
+app = typer.Typer(pretty_exceptions_show_locals=False)
+data = typer.Typer(no_args_is_help=True, help="Register data sets; draw the embedded one.")
+app.add_typer(data, name="data")
+
+
+class LayoutName(StrEnum):
+    """Layouts of data sets that can be registered."""
+
+    CUB = "cub"
+    ILSVRC = "ilsvrc"
+    WSOL = "wsol"
+
+
+class Handling(StrEnum):
+    """What is done about a data set's faults."""
+
+    STOP = "stop"
+    CLIP = "clip"
+    DROP = "drop"
+
+
+class Rate(ProgressColumn):
+    """Images a second."""
+
+    def render(self, task: Task) -> Text:
+        """The rate so far, over the whole run once it is finished."""
+        return Text(f"{task.finished_speed or task.speed or 0:,.0f} images/s", style="progress.data.speed")
+
+
+def show_version(wanted: bool) -> None:
+    """Print the version and end, if asked to."""
+    if wanted:
+        Console().print(f"vitol {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback(
+    invoke_without_command=True,
+    epilog=examples("vitol data register cub ~/data/CUB_200_2011", "vitol data register --help"),
+)
+def vitol(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit."),
+    ] = False,
+) -> None:
+    """Weakly supervised object localization with vision transformers: the ViTOL paper, reproducible."""
+    if context.invoked_subcommand is None:
+        Console().print(Text.from_ansi(context.get_help()))
+
+
+@contextmanager
+def errors_in_words() -> Iterator[None]:
+    """Show an error that the user can mend as red text, without a traceback, and exit with 1."""
+    try:
+        yield
+    except (ValueError, OSError) as error:
+        Console(stderr=True).print(Text(str(error), style="red"), soft_wrap=True)
+        raise typer.Exit(1) from error
+
+
+@data.command(
+    epilog=examples(
+        "vitol data register cub ~/data/CUB_200_2011",
+        "vitol data register ilsvrc ~/data/ILSVRC --faults clip",
+        "vitol data register wsol ~/data/birds --name birds",
+    )
+)
+def register(
+    layout: Annotated[LayoutName, typer.Argument(help="How the data set is laid out.")],
+    root: Annotated[Path, typer.Argument(help="Its folder; images stay there and are not copied.")],
+    name: Annotated[str, typer.Option(help="What to call it; the layout's name if not given.")] = "",
+    faults: Annotated[
+        Handling,
+        typer.Option(help="Stop at any fault, clip boxes that leave their image, or drop images at fault."),
+    ] = Handling.STOP,
+    folder: Annotated[Path, typer.Option(help="Where manifests are kept.")] = Path("registered"),
+) -> None:
+    """Check a data set and make it known under a name.
+
+    Every image is decoded, every box and label checked; all faults are
+    listed in one go. The manifest FOLDER/NAME.json says what the data set is
+    and what was done about its faults. Where it lies stands in
+    FOLDER/NAME.root; the variable VITOL_<NAME>_ROOT comes before that.
+
+    Layouts: cub (CUB-200-2011), ilsvrc (ImageNet-1K as on Kaggle), wsol
+    (folders train, val and test in the WSOL split format).
+    """
+    from vitol.datasets.register import register as check_and_register
+
+    errors = Console(stderr=True)
+    with errors_in_words():
+        columns = ("Checking images", BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+        with Progress(*columns, console=errors) as bars:
+            task = bars.add_task("", total=None, visible=False)
+            manifest = check_and_register(
+                layout.value,
+                root,
+                name or layout.value,
+                folder=folder,
+                faults=faults.value,
+                progress=lambda done, total: bars.update(task, completed=done, total=total, visible=True),
+            )
+    show_manifest(manifest, folder / f"{manifest['name']}.json")
+
+
+def show_manifest(manifest: dict[str, Any], path: Path) -> None:
+    """Print what was registered, in a table and a few lines."""
+    table = Table(title=f"{manifest['name']} ({manifest['layout']} layout)", title_justify="left")
+    table.add_column("split")
+    for column in ("images", "boxes", "width", "height"):
+        table.add_column(column, justify="right")
+    for split, found in manifest["splits"].items():
+        ranges = ["-".join(map(str, sorted(set(found[side])))) for side in ("width", "height")]
+        table.add_row(split, f"{found['images']:,}", f"{found['boxes']:,}", *ranges)
+    handled = f"{len(manifest['faults'])} ({manifest['handling']})" if manifest["faults"] else "none"
+    console = Console()
+    console.print(table)
+    for label, value in (
+        ("classes", manifest["classes"]),
+        ("faults", handled),
+        ("fingerprint", manifest["fingerprint"]),
+        ("manifest", path),
+    ):
+        console.print(f"{label:<12}{value}", soft_wrap=True, highlight=False, markup=False)
+
+
+@data.command(epilog=examples("vitol data draw-mini mini.zip", "vitol data draw-mini mini.zip --force"))
+def draw_mini(
+    out: Annotated[Path, typer.Argument(help="The archive to write, such as mini.zip.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite an archive that is there already.")
+    ] = False,
+) -> None:
+    """Draw the embedded data set mini anew and write its archive.
+
+    The same library versions draw the same bytes; others the same pictures within JPEG's tolerance.
+    """
+    from vitol.datasets import mini
+
+    with errors_in_words():
+        if out.exists() and not force:
+            raise ValueError(f"{out} exists already; give another name, or --force to overwrite it")
+        with Console(stderr=True).status("Drawing"):
+            mini.write_archive(out)
+        size = f"{out.stat().st_size / 1e6:.1f} MB"
+        Console().print(f"{out}: {size}", soft_wrap=True, highlight=False, markup=False)
