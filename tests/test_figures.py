@@ -22,9 +22,9 @@ LOCALIZATION = (
     "IoU50",
     "IoU70",
     "Top1Loc",
-    "Top1LocPred",
     "GTKnownLoc",
     "GTKnownLocV1",
+    "PredictedLoc",
 )
 
 

@@ -28,7 +28,7 @@ _MAPS = {"AR": "#0072B2", "GAR": "#D55E00", "LRP": "#009E73"}  # told apart by c
 _PLAIN, _QUIET = "#333333", "#8C8C8C"
 _TRAININGS = {"baseline": ("baseline", "o"), "control": ("control", "s"), "padl": ("p-ADL", "^")}
 _DASHES: dict[str, tuple] = {"Gaussian": (0, (5, 2)), "Full image": (0, (1, 1.2))}
-_COMPANIONS = {"Top1Loc": "Top1LocPred", "GTKnownLoc": "GTKnownLocV1"}  # a cross beside the former's mark
+_COMPANIONS = {"GTKnownLoc": "GTKnownLocV1"}  # a cross beside the former's mark
 _STYLE = {
     **sns.axes_style("whitegrid"),
     "font.family": ["DejaVu Sans"],

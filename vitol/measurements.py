@@ -12,7 +12,7 @@ import pandas as pd
 TEXT_COLUMNS = "dataset split subset backbone variant position map preset metric policy".split()
 COLUMNS = [*TEXT_COLUMNS, "value", "ci_low", "ci_high", "n_images", "seed"]
 BOX_METRICS = ["MaxBoxAccV2", "IoU30", "IoU50", "IoU70"]
-TOP1_METRICS = ["Top1Loc", "Top1LocPred", "GTKnownLoc", "GTKnownLocV1", "Top1Cls"]
+TOP1_METRICS = ["Top1Loc", "GTKnownLoc", "GTKnownLocV1", "PredictedLoc", "Top1Cls"]
 _KNOWN = {
     "variant": ["", "baseline", "control", "padl"],
     "position": ["", "MMp", "MpM"],

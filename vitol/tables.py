@@ -56,9 +56,9 @@ _TITLES = {
 _FLOORS_NOTE = "Centred Gaussian and Full image see no image: what does not beat them is not localizing. "
 _NOTES = {
     1: f"Of two architectures in a row the first is ImageNet's, the second CUB's. {_FLOORS_NOTE}",
-    2: "The paper does not state the threshold of its Top1Loc. Top1LocPred takes the predicted class's map, "
-    "Top1Loc the true one's. GTKnownLoc is IoU50 of MaxBoxAccV2; GTKnownLocV1 takes the largest contour "
-    f"only. {_FLOORS_NOTE}Their Top1Loc takes the p-ADL model's predictions. ",
+    2: "The paper does not state the threshold of its Top1Loc. GTKnownLoc is IoU50 of MaxBoxAccV2; "
+    "GTKnownLocV1 takes the largest contour only. PredictedLoc is GTKnownLoc with the predicted class's map. "
+    f"{_FLOORS_NOTE}Their Top1Loc takes the p-ADL model's predictions. ",
     3: _FLOORS_NOTE,
     4: "The paper names no map here; its MMp numbers are those of LRP in its Table 1. ",
 }
