@@ -1,11 +1,17 @@
-"""Slow twins of the paper's equations: loops over single numbers, in float64, sharing no code with vitol."""
+"""Slow twins of the paper's equations and of the WSOL protocol, literal and in float64.
+
+One number, one threshold, one contour, one image at a time; no code is shared with vitol.
+"""
 
 from __future__ import annotations
 
 import itertools
 import math
 
+import cv2
 import numpy as np
+
+Box = tuple[int, int, int, int]
 
 
 def padl(tokens: np.ndarray, draw: float, alpha: float, lam: float) -> np.ndarray:
@@ -72,3 +78,112 @@ def rollout_by_matrices(matrices: list[np.ndarray]) -> np.ndarray:
     for matrix in matrices:
         product = matrix @ product
     return product
+
+
+def scaled(box: tuple[float, ...], width: float, height: float, size: int) -> Box:
+    """Ground truth on the score map: multiplied first, then divided, then truncated, number by number."""
+    x0, y0, x1, y1 = (float(value) for value in box)
+    return int(x0 * size / width), int(y0 * size / height), int(x1 * size / width), int(y1 * size / height)
+
+
+def iou(a: Box, b: Box) -> float:
+    """IoU with inclusive corners."""
+
+    def area(x0: int, y0: int, x1: int, y1: int) -> int:
+        return (x1 - x0 + 1) * (y1 - y0 + 1)
+
+    width = min(a[2], b[2]) - max(a[0], b[0]) + 1
+    height = min(a[3], b[3]) - max(a[1], b[1]) + 1
+    common = max(width, 0) * max(height, 0)
+    return common / (area(*a) + area(*b) - common)
+
+
+def bicubic(values: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Cubic convolution (a = -3/4) between pixel centres, the border repeated; rows, then columns."""
+
+    def weight(distance: float) -> float:
+        d = abs(distance)
+        if d <= 1:
+            return 1.25 * d**3 - 2.25 * d**2 + 1
+        return -0.75 * (d**3 - 5 * d**2 + 8 * d - 4) if d < 2 else 0.0
+
+    def stretched(rows: np.ndarray, length: int) -> np.ndarray:
+        out = np.zeros((length, rows.shape[1]))
+        for i in range(length):
+            centre = (i + 0.5) * len(rows) / length - 0.5
+            for tap in range(int(np.floor(centre)) - 1, int(np.floor(centre)) + 3):
+                out[i] += weight(centre - tap) * rows[min(max(tap, 0), len(rows) - 1)]
+        return out
+
+    return stretched(stretched(values, height).T, width).T
+
+
+def contour_boxes(levels: np.ndarray, cut: int, largest: bool) -> list[Box]:
+    """Boxes of the contours of what lies above the cut, uint8 levels (H, W)."""
+    height, width = levels.shape
+    _, mask = cv2.threshold(levels, cut, 255, cv2.THRESH_BINARY)
+    contours, _ = cv2.findContours(mask, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+    if len(contours) == 0:
+        return [(0, 0, 0, 0)]
+    if largest:
+        contours = [max(contours, key=cv2.contourArea)]
+    boxes = []
+    for contour in contours:
+        x, y, w, h = cv2.boundingRect(contour)
+        boxes.append((x, y, min(x + w, width - 1), min(y + h, height - 1)))
+    return boxes
+
+
+def best_ious(score: np.ndarray, truth: list[Box], largest: bool) -> list[float]:
+    """Best IoU at each of the 1000 thresholds, each with its own contours."""
+    levels = (score * 255).astype(np.uint8)
+    curve = []
+    for threshold in np.arange(0, 1, 0.001):
+        found = contour_boxes(levels, int(threshold * np.max(levels)), largest)
+        curve.append(max(iou(box, true) for box in found for true in truth))
+    return curve
+
+
+def flooded_boxes(foreground: np.ndarray) -> list[Box]:
+    """The boxes of all contours of a mask without OpenCV: components and holes by flood fill.
+
+    A component is 8-connected. A hole is a 4-connected piece of background that does not reach the frame; its
+    contour runs through the pixels around it. Far corners lie one pixel beyond, within the frame.
+    """
+    height, width = foreground.shape
+    straight = [(0, 1), (1, 0), (0, -1), (-1, 0)]
+    seen: set[tuple[int, int]] = set()
+    boxes = []
+    for start in np.ndindex(height, width):
+        if start in seen:
+            continue
+        solid = bool(foreground[start])
+        steps = [*straight, (1, 1), (1, -1), (-1, 1), (-1, -1)] if solid else straight
+        piece, waiting = set(), [start]
+        while waiting:
+            row, column = waiting.pop()
+            inside = 0 <= row < height and 0 <= column < width
+            if (row, column) in piece or not inside or bool(foreground[row, column]) != solid:
+                continue
+            piece.add((row, column))
+            waiting += [(row + down, column + right) for down, right in steps]
+        seen |= piece
+        rows, columns = [row for row, _ in piece], [column for _, column in piece]
+        top, left, bottom, right = min(rows), min(columns), max(rows), max(columns)
+        if not solid:
+            if top == 0 or left == 0 or bottom == height - 1 or right == width - 1:
+                continue
+            top, left, bottom, right = top - 1, left - 1, bottom + 1, right + 1
+        boxes.append((left, top, min(right + 1, width - 1), min(bottom + 1, height - 1)))
+    return boxes or [(0, 0, 0, 0)]
+
+
+def highest_counts(hits: np.ndarray, replicates: int, seed: int) -> list[int]:
+    """Per replicate: draw the images, count the hits at every threshold, keep the highest count."""
+    generator = np.random.default_rng(seed)
+    images, thresholds = hits.shape
+    counts = []
+    for _ in range(replicates):
+        drawn = generator.integers(0, images, images)
+        counts.append(max(sum(bool(hits[image, t]) for image in drawn) for t in range(thresholds)))
+    return counts

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import reference_boxes as reference
+import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

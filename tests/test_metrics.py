@@ -3,7 +3,7 @@ from dataclasses import FrozenInstanceError
 
 import numpy as np
 import pytest
-import reference_boxes as reference
+import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 

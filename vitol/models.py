@@ -77,6 +77,13 @@ def find_device() -> torch.device:
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
+def describe_device() -> str:
+    """The device that `find_device` finds, in words that tell two machines apart."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    return f"CPU, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+
+
 def save_checkpoint(path: Path, model: nn.Module, record: Mapping[str, Any]) -> None:
     """Write `path` (safetensors) and beside it a JSON of what made the weights, each atomically.
 

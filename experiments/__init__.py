@@ -1,0 +1,1 @@
+"""The reproduction: one thin script a DVC stage. Reads params.yaml, calls vitol."""

@@ -1,0 +1,63 @@
+"""Stage baseline: the classifier that every variant starts from (section 4.3)."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+import torch
+
+from experiments.fit import fit
+from experiments.inputs import classes, images_root
+from experiments.params import read_params
+from experiments.stage import checkpoint_path, provenance
+from vitol.models import create_model, file_digest, find_weights, save_checkpoint
+
+
+def describe(weights: str | Path | None) -> str:
+    """Where a model's weights came from: no path, so that it is the same on every machine."""
+    return f"sha256:{file_digest(weights)}" if isinstance(weights, Path) else weights or "random"
+
+
+def main(dataset: str, backbone_name: str) -> None:
+    """Train a baseline for every seed, or save the pretrained model as it is where no recipe is given."""
+    params = read_params()
+    backbone, recipe = params.backbones[backbone_name], params.datasets[dataset].baseline
+    weights = find_weights(backbone.architecture) if backbone.pretrained else None
+    config = {"backbone": backbone, "recipe": recipe, "seeds": params.seeds}
+    with provenance(f"baseline-{dataset}-{backbone_name}", **config) as facts:
+        for seed in params.seeds:
+            torch.manual_seed(seed)
+            names = classes(dataset)
+            model = create_model(backbone.architecture, len(names), weights=weights, options=backbone.options)
+            record = {
+                "architecture": backbone.architecture,
+                "options": backbone.options,
+                "num_classes": len(names),
+                "variant": "baseline",
+                "weights": describe(weights),
+            }
+            checkpoint = checkpoint_path(dataset, backbone_name, "baseline", seed)
+            if recipe is None:
+                save_checkpoint(checkpoint, model, {**record, "seed": seed})
+                continue
+            root = images_root(dataset, params.grid.datasets[dataset])
+            facts[f"seed{seed}"] = fit(
+                model,
+                checkpoint,
+                record,
+                dataset=dataset,
+                root=root,
+                backbone=backbone,
+                recipe=recipe,
+                seed=seed,
+                workers=params.workers,
+            )
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--backbone", required=True)
+    arguments = parser.parse_args()
+    main(arguments.dataset, arguments.backbone)

@@ -1,0 +1,89 @@
+"""Training as the stages baseline and finetune do it: data in, checkpoint and epoch log out."""
+
+from __future__ import annotations
+
+import csv
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from experiments.params import Backbone
+from experiments.stage import console, data_folder, progress_bar
+from vitol.datasets.images import SplitImages, TrainImages
+from vitol.datasets.splits import read_split
+from vitol.models import describe_device, find_device, save_checkpoint
+from vitol.recipe import Recipe
+from vitol.training import EpochRecord, train
+
+
+def fit(
+    model: nn.Module,
+    checkpoint: Path,
+    record: dict[str, Any],
+    *,
+    dataset: str,
+    root: Path,
+    backbone: Backbone,
+    recipe: Recipe,
+    seed: int,
+    workers: int,
+) -> dict[str, Any]:
+    """Train a model and write checkpoint and log.
+
+    Args:
+        model: The model, p-ADL in it where wanted.
+        checkpoint: The file to write, `.safetensors`; its log goes beside it as `.csv`.
+        record: What made the model; schedule, seed and final figures are added.
+        dataset: A prepared data set.
+        root: Where its images are.
+        backbone: Sides of the images.
+        recipe: The schedule.
+        seed: Seed of order, crops, dropout and p-ADL.
+        workers: Processes that decode images.
+
+    Returns:
+        Device, throughput and wall time of the training, for the provenance.
+    """
+    folder = data_folder(dataset)
+    images = TrainImages(read_split(folder / "train"), root, backbone.image_size, backbone.resize, seed)
+    validation = (
+        SplitImages(read_split(folder / "val"), root, backbone.image_size)
+        if (folder / "val").exists()
+        else None
+    )
+    log: list[EpochRecord] = []
+    start = time.perf_counter()
+    with progress_bar() as bar:
+        task = bar.add_task(checkpoint.parent.name, total=None)
+        epochs = train(
+            model.to(find_device()),
+            images,
+            recipe,
+            validation=validation,
+            seed=seed,
+            workers=workers,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+        for epoch in epochs:
+            log.append(epoch)
+            seconds = time.perf_counter() - start
+            console.print(
+                f"{checkpoint.parent.name} seed {seed} epoch {epoch.epoch:2d}/{recipe.epochs}  "
+                f"loss {epoch.train_loss:.3f}  train top-1 {epoch.train_top1:.1f}%  "
+                f"val top-1 {epoch.val_top1:.1f}%  "
+                f"{epoch.epoch * len(images) / seconds:.0f} images/s"
+            )
+    record = {**record, "recipe": asdict(recipe), "seed": seed, "final": asdict(log[-1])}
+    save_checkpoint(checkpoint, model.cpu(), record)
+    with checkpoint.with_suffix(".csv").open("w", newline="", encoding="utf-8") as handle:
+        writer = csv.DictWriter(handle, EpochRecord.columns(), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows({name: f"{value:.6g}" for name, value in asdict(epoch).items()} for epoch in log)
+    return {
+        "device": describe_device(),
+        "train_seconds": round(seconds, 1),
+        "images_per_second": round(recipe.epochs * len(images) / seconds, 1),
+    }

@@ -1,0 +1,135 @@
+"""Stage localize: maps to measurements, whole test split and every subset, intervals included."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from experiments.params import Params, read_params
+from experiments.stage import data_folder, maps_folder, progress_bar, provenance, scores_folder
+from vitol.boxes import IouCurves, best_ious_of_maps
+from vitol.datasets.splits import Split, read_split
+from vitol.floors import full_image_ious, gaussian_ious
+from vitol.measurements import COLUMNS
+from vitol.metrics import Measurement, measure
+
+# The map file of every (map, preset); AR is the same in both presets.
+FILES = {
+    ("AR", "release"): "ar-release",
+    ("AR", "paper"): "ar-release",
+    ("GAR", "release"): "gar-release",
+    ("GAR", "paper"): "gar-paper",
+}
+KEYS = ["subset", "map", "preset", "metric", "policy"]
+VARIANTS = {
+    "baseline": ("baseline", ""),
+    "control": ("control", ""),
+    "mmp": ("padl", "MMp"),
+    "mpm": ("padl", "MpM"),
+}
+
+
+def score_maps(
+    folder: Path, split: Split, correct: np.ndarray, progress: Callable[[], None]
+) -> dict[str, tuple[IouCurves, np.ndarray]]:
+    """IoU curves of every map file: of the label's maps, and of the predicted class's (all contours).
+
+    The two sets of maps differ only where the class is wrong, so only those are scored twice.
+    """
+    scored = {}
+    wrong = np.flatnonzero(~correct)
+    for name in dict.fromkeys(FILES.values()):
+        label, predicted = (
+            np.load(folder / f"{name}{end}.npy", allow_pickle=False) for end in ("", "-predicted")
+        )
+        curves = best_ious_of_maps(label, split.sizes, split.boxes, progress=progress)
+        of_predicted = curves.all.copy()
+        if len(wrong):
+            boxes = [split.boxes[index] for index in wrong]
+            of_predicted[wrong] = best_ious_of_maps(predicted[wrong], split.sizes[wrong], boxes).all
+        scored[name] = (curves, of_predicted)
+    return scored
+
+
+def floors(split: Split) -> dict[str, IouCurves]:
+    """IoU curves of the two baselines that never look at the image."""
+    return {
+        "Gaussian": gaussian_ious(split.sizes, split.boxes),
+        "Full image": full_image_ious(split.sizes, split.boxes),
+    }
+
+
+def subsets(split: Split) -> Iterator[tuple[str, np.ndarray]]:
+    """Names and members of the sets of images to measure: all, and every subset."""
+    yield "all", np.ones(len(split.ids), dtype=bool)
+    names = np.array(split.subsets)
+    for name in dict.fromkeys(split.subsets):
+        yield name, names == name
+
+
+def measurements_of_seed(
+    folder: Path, split: Split, params: Params, progress: Callable[[], None]
+) -> pd.DataFrame:
+    """Measurements of one seed's maps, with the columns map, preset, subset and those of a measurement."""
+    correct = np.load(folder / "logits.npy", allow_pickle=False).argmax(axis=1) == split.labels
+    scored = score_maps(folder, split, correct, progress)
+    curves = {key: scored[name] for key, name in FILES.items()}
+    curves |= {(name, ""): (of_floor, of_floor.all) for name, of_floor in floors(split).items()}
+    rows = []
+    for subset, members in subsets(split):
+        by_map: dict[tuple[str, str], list[Measurement]] = {
+            key: measure(
+                of_label.all[members],
+                of_label.largest[members],
+                of_predicted[members],
+                correct[members],
+                replicates=params.bootstrap.replicates,
+                seed=params.bootstrap.seed,
+            )
+            for key, (of_label, of_predicted) in curves.items()
+        }
+        # Top-1 Cls has no map: it is the same in every list.
+        top1 = [m for m in by_map["AR", "release"] if m.metric == "Top1Cls"]
+        by_map = {key: [m for m in found if m.metric != "Top1Cls"] for key, found in by_map.items()}
+        for (name, preset), found in {**by_map, ("", ""): top1}.items():
+            rows += [{**vars(m), "subset": subset, "map": name, "preset": preset} for m in found]
+    return pd.DataFrame(rows)
+
+
+def main(dataset: str, backbone: str, model: str) -> None:
+    """Measure every seed's maps; write measurements.csv, and the thresholds that the policy chose."""
+    params = read_params()
+    with provenance(f"localize-{dataset}-{backbone}-{model}", bootstrap=params.bootstrap, seeds=params.seeds):
+        split = read_split(data_folder(dataset) / "test")
+        variant, position = VARIANTS[model]
+        frames = []
+        with progress_bar() as bar:
+            maps = len(set(FILES.values())) * len(params.seeds)
+            task = bar.add_task(f"boxes {model}", total=maps * len(split.ids))
+            for seed in params.seeds:
+                folder = maps_folder(dataset, backbone, model) / f"seed{seed}"
+                frame = measurements_of_seed(folder, split, params, lambda: bar.advance(task))
+                frames.append(frame.assign(seed=seed))
+        frame = pd.concat(frames).assign(
+            dataset=dataset, split="test", backbone=backbone, variant=variant, position=position
+        )
+        folder = scores_folder(dataset, backbone, model)
+        folder.mkdir(parents=True, exist_ok=True)
+        percent = ["value", "ci_low", "ci_high"]
+        frame[percent] = frame[percent].round(2)
+        frame[COLUMNS].to_csv(folder / "measurements.csv", index=False, lineterminator="\n")
+        chosen = frame.loc[frame["threshold"].notna(), [*KEYS, "seed", "threshold"]]
+        chosen.to_csv(folder / "thresholds.csv", index=False, lineterminator="\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", required=True)
+    parser.add_argument("--backbone", required=True)
+    parser.add_argument("--model", required=True)
+    arguments = parser.parse_args()
+    main(arguments.dataset, arguments.backbone, arguments.model)

@@ -1,0 +1,135 @@
+"""params.yaml, checked: what every stage reads its settings from."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from vitol.recipe import Recipe
+
+# What pydantic calls a key that a model, or a dataclass, does not have.
+UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
+
+Variant = Literal["control", "mmp", "mpm"]
+
+
+class Strict(BaseModel):
+    """A section of params.yaml; unknown keys are errors."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Grid(Strict):
+    """What the pipeline runs."""
+
+    datasets: dict[str, str]
+    backbones: list[str]
+    variants: list[Variant]
+    models: list[str]
+
+    @model_validator(mode="after")
+    def _models_are_baseline_and_variants(self) -> Grid:
+        if self.models != ["baseline", *self.variants]:
+            raise ValueError(
+                f"models = {self.models} must be baseline and the variants: {['baseline', *self.variants]}"
+            )
+        return self
+
+
+class Padl(Strict):
+    """Settings of p-ADL, Eqs. 3-6."""
+
+    drop_rate: float = Field(ge=0, le=1)
+    drop_threshold: float = Field(ge=0, le=1)
+    per_image: bool
+
+
+class Backbone(Strict):
+    """A timm model and the side of its input."""
+
+    architecture: str
+    options: dict[str, Any]
+    image_size: int = Field(gt=0)
+    resize: int = Field(gt=0)
+    pretrained: bool
+
+
+class Dataset(Strict):
+    """How models are trained on a data set; null where nothing is."""
+
+    baseline: Recipe | None
+    finetune: Recipe | None
+
+
+class Explain(Strict):
+    """Settings of map generation."""
+
+    batch_size: int = Field(gt=0)
+
+
+class Bootstrap(Strict):
+    """Settings of the intervals."""
+
+    replicates: int = Field(gt=0)
+    seed: int = Field(ge=0)
+
+
+class Params(Strict):
+    """The whole file."""
+
+    grid: Grid
+    seeds: list[int] = Field(min_length=1)
+    padl: Padl
+    backbones: dict[str, Backbone]
+    datasets: dict[str, Dataset]
+    workers: int = Field(ge=0)
+    explain: Explain
+    bootstrap: Bootstrap
+    committed: list[str]
+    tolerance: float = Field(gt=0)
+
+    @model_validator(mode="after")
+    def _grid_is_described(self) -> Params:
+        for kind, wanted, known in (
+            ("data set", self.grid.datasets, self.datasets),
+            ("backbone", self.grid.backbones, self.backbones),
+        ):
+            for name in wanted:
+                if name not in known:
+                    raise ValueError(
+                        f"the grid asks for {kind} {name!r}, which is not described; "
+                        f"known: {', '.join(known)}"
+                    )
+        return self
+
+
+class ParamsError(ValueError):
+    """params.yaml has a fault; the text lists all of them with their keys."""
+
+
+def read_params(path: Path = Path("params.yaml")) -> Params:
+    """Read and check params.yaml.
+
+    Raises:
+        ParamsError: If it is missing, no YAML, has unknown or missing keys, or values out of range.
+    """
+    try:
+        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ParamsError(f"{path} cannot be read ({error}); run from the project's root") from error
+    except yaml.YAMLError as error:
+        raise ParamsError(f"{path} is no YAML: {error}") from error
+    try:
+        return Params.model_validate(content)
+    except ValidationError as error:
+        faults = []
+        for fault in error.errors():
+            key = ".".join(str(part) for part in fault["loc"]) or "the file"
+            text = (
+                "unknown key; remove it or correct its name" if fault["type"] in UNKNOWN_KEY else fault["msg"]
+            )
+            faults.append(f"  {key}: {text} (seen: {fault['input']!r:.80})")
+        raise ParamsError(f"{path} has {len(faults)} fault(s):\n" + "\n".join(faults)) from error

@@ -1,0 +1,92 @@
+"""Stage plot: tables and test images as pictures; the tables on the terminal."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from experiments.inputs import images_root
+from experiments.params import Params, read_params
+from experiments.stage import RESULTS, console, data_folder, maps_folder, provenance, scores_folder
+from experiments.tabulate import PUBLISHED, TABLES
+from vitol.boxes import boxes_at, score_map
+from vitol.datasets.splits import Split, read_split
+from vitol.figures import Overlay, overlay_figure, subset_figure, table_figure
+from vitol.measurements import read_scores
+from vitol.tables import build_table, render
+
+FIGURES = RESULTS / "figures"
+SHOWN_MAPS = {"AR": "ar-release", "GAR": "gar-release"}
+EXAMPLES = 4  # test images in the picture of examples
+
+
+def example_indices(split: Split) -> list[int]:
+    """One image a subset, taken from its middle, or spread over the split; chosen without looking."""
+    names = np.array(split.subsets or ("all",) * len(split.ids))
+    groups = [np.flatnonzero(names == name) for name in dict.fromkeys(names)]
+    each = -(-EXAMPLES // len(groups))
+    return [int(group[len(group) * (2 * k + 1) // (2 * each)]) for group in groups for k in range(each)]
+
+
+def threshold_of(folder: Path, map_name: str, seed: int) -> float:
+    """The threshold at which most largest-contour boxes of the whole test split are right."""
+    chosen = pd.read_csv(folder / "thresholds.csv", keep_default_na=False).query(
+        "subset == 'all' and map == @map_name and preset == 'release' and metric == 'GTKnownLocV1' "
+        "and seed == @seed"
+    )
+    return float(chosen["threshold"].item())
+
+
+def examples_figure(params: Params, dataset: str, backbone: str, path: Path) -> None:
+    """Test images beside every model's maps for the label: true box green, the largest contour's box red."""
+    split = read_split(data_folder(dataset) / "test")
+    root = images_root(dataset, params.grid.datasets[dataset])
+    seed = params.seeds[0]
+    overlays = []
+    maps = {
+        (model, name): np.load(
+            maps_folder(dataset, backbone, model) / f"seed{seed}" / f"{file}.npy",
+            mmap_mode="r",
+            allow_pickle=False,
+        )
+        for model in params.grid.models
+        for name, file in SHOWN_MAPS.items()
+    }
+    thresholds = {
+        (model, name): threshold_of(scores_folder(dataset, backbone, model), name, seed)
+        for model, name in maps
+    }
+    for index in example_indices(split):
+        with Image.open(root / split.ids[index]) as image:
+            pixels = np.asarray(image.convert("RGB"))
+        size, truth = split.sizes[index], split.boxes[index]
+        title = split.subsets[index] if split.subsets else split.ids[index]
+        overlays.append(Overlay(pixels, title, None, truth, np.zeros((0, 4))))
+        for (model, name), of_split in maps.items():
+            score = score_map(of_split[index])
+            box = boxes_at(score, thresholds[model, name], "largest") * size[[0, 1, 0, 1]] / score.shape[0]
+            overlays.append(Overlay(pixels, f"{model} {name}", score, truth, box))
+    overlay_figure(overlays, path, columns=1 + len(maps))
+
+
+def main() -> None:
+    """Draw every figure and print the four tables."""
+    params = read_params()
+    with provenance("plot"):
+        measurements = read_scores(RESULTS / "measurements.csv")
+        FIGURES.mkdir(parents=True, exist_ok=True)
+        for dataset in params.grid.datasets:
+            for backbone in params.grid.backbones:
+                subset_figure(measurements, dataset, backbone, FIGURES / f"subsets-{dataset}-{backbone}.png")
+                examples_figure(params, dataset, backbone, FIGURES / f"examples-{dataset}-{backbone}.png")
+        for number in TABLES:
+            table = build_table(number, measurements, read_scores(PUBLISHED / f"table{number}.csv"))
+            table_figure(table, FIGURES / f"table{number}.png")
+            console.print(render(table))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,46 @@
+"""Stage prepare: a data set as WSOL splits under results/data."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from experiments.params import read_params
+from experiments.stage import REGISTERED, console, data_folder, provenance
+from vitol.datasets import mini
+from vitol.datasets.layout import Layout, with_validation_cut
+from vitol.datasets.register import load
+from vitol.datasets.registered import read_manifest
+from vitol.datasets.splits import read_split, write_split
+
+ARCHIVE = "mini.zip"
+
+
+def write_layout(layout: Layout, folder: Path) -> None:
+    """Write splits and class names; the images stay where they are."""
+    for name, split in layout.splits.items():
+        write_split(split, folder / name)
+    (folder / "classes.txt").write_text("".join(f"{name}\n" for name in layout.classes), encoding="utf-8")
+
+
+def main(dataset: str) -> None:
+    """Unpack the embedded data set, or write a registered one's splits (CUB's with its validation cut)."""
+    source = Path(read_params().grid.datasets[dataset])
+    folder = data_folder(dataset)
+    with provenance(f"prepare-{dataset}", source=source.as_posix()):
+        if source.parts[0] == REGISTERED.name:
+            layout = load(dataset, REGISTERED)
+            cut = read_manifest(dataset, REGISTERED)["layout"] == "cub"
+            write_layout(with_validation_cut(layout) if cut else layout, folder)
+        else:
+            mini.unpack(source / ARCHIVE, folder)
+    counts = {
+        path.parent.name: len(read_split(path.parent)) for path in sorted(folder.glob("*/image_ids.txt"))
+    }
+    console.print(f"{dataset}: " + ", ".join(f"{count} {name}" for name, count in counts.items()) + " images")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--dataset", required=True)
+    main(parser.parse_args().dataset)

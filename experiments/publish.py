@@ -1,0 +1,54 @@
+"""Keep a run: copy what the grid measured, and what made it, to experiments/results/NAME."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+from itertools import product
+from typing import Any
+
+from experiments.params import Params, read_params
+from experiments.stage import RESULTS, checkpoint_path, console
+from experiments.tabulate import COMMITTED, grid_measurements
+
+
+def used(params: Params) -> dict[str, Any]:
+    """The part of params.yaml that the grid used."""
+    content = params.model_dump(mode="json")
+    for section, wanted in (("datasets", params.grid.datasets), ("backbones", params.grid.backbones)):
+        content[section] = {name: content[section][name] for name in wanted}
+    return content
+
+
+def main(name: str) -> None:
+    """Write measurements.csv, provenance.json and the epoch logs of the grid's run."""
+    params = read_params()
+    folder = COMMITTED / name
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    grid_measurements(params).to_csv(folder / "measurements.csv", index=False, lineterminator="\n")
+    cells = [
+        f"{dataset}-{backbone}" for dataset in params.grid.datasets for backbone in params.grid.backbones
+    ]
+    stages = {}
+    for path in sorted((RESULTS / "provenance").glob("*.json")):
+        cell = path.stem.partition("-")[2]
+        if any(cell == known or cell.startswith(f"{known}-") for known in cells):
+            stages[path.stem] = json.loads(path.read_text(encoding="utf-8"))
+    text = json.dumps({"params": params.model_dump(mode="json"), "stages": stages}, indent=1, sort_keys=True)
+    (folder / "provenance.json").write_text(text + "\n", encoding="utf-8")
+    for dataset in params.grid.datasets:
+        for backbone in params.grid.backbones:
+            for model in params.grid.models:
+                for seed in params.seeds:
+                    log = checkpoint_path(dataset, backbone, model, seed).with_suffix(".csv")
+                    if log.is_file():
+                        shutil.copy(log, folder / f"log-{dataset}-{backbone}-{model}-seed{seed}.csv")
+    console.print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("name", help="such as cub20-deit_tiny")
+    main(parser.parse_args().name)

@@ -1,0 +1,131 @@
+"""What every stage shares: its paths, its progress bar, and a record of what made its outputs."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from pydantic import TypeAdapter
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    Task,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.text import Text
+
+RESULTS = Path("results")
+REGISTERED = Path("registered")
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless", "pandas", "pillow")
+
+# Seen as a terminal or not, lines are as wide as the tables need.
+console = Console(width=None if sys.stdout.isatty() else 160)
+
+
+def data_folder(dataset: str) -> Path:
+    """The prepared data set."""
+    return RESULTS / "data" / dataset
+
+
+def models_folder(dataset: str, backbone: str, model: str) -> Path:
+    """Checkpoints of a model, one a seed."""
+    return RESULTS / "models" / dataset / backbone / model
+
+
+def maps_folder(dataset: str, backbone: str, model: str) -> Path:
+    """Localization maps of a model, a folder a seed."""
+    return RESULTS / "maps" / dataset / backbone / model
+
+
+def scores_folder(dataset: str, backbone: str, model: str) -> Path:
+    """Measurements of a model."""
+    return RESULTS / "scores" / dataset / backbone / model
+
+
+def checkpoint_path(dataset: str, backbone: str, model: str, seed: int) -> Path:
+    """The weights of a model."""
+    return models_folder(dataset, backbone, model) / f"seed{seed}.safetensors"
+
+
+class RateColumn(ProgressColumn):
+    """Work done a second."""
+
+    def render(self, task: Task) -> Text:
+        """Show the rate once there is one."""
+        return Text("" if task.speed is None else f"{task.speed:,.0f}/s")
+
+
+def progress_bar() -> Progress:
+    """A progress bar with count, rate and ETA; shown on a terminal only."""
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        RateColumn(),
+        TimeElapsedColumn(),
+        TextColumn("ETA"),
+        TimeRemainingColumn(),
+        console=console,
+        transient=True,
+    )
+
+
+@contextmanager
+def provenance(name: str, **config: Any) -> Iterator[dict[str, Any]]:
+    """Write `results/provenance/<name>.json` when the stage's work is done: what made its outputs.
+
+    The file is no output that DVC tracks: it holds times, and reruns of equal code must give equal outputs.
+
+    Args:
+        name: The stage with its matrix values, such as "finetune-mini-small-mmp".
+        **config: The resolved settings.
+
+    Yields:
+        A dictionary for what the stage measures about itself.
+    """
+    start = time.perf_counter()
+    extra: dict[str, Any] = {}
+    yield extra
+    record = {
+        "stage": name,
+        "commit": _commit(),
+        "python": platform.python_version(),
+        "packages": {package: version(package) for package in PACKAGES},
+        "machine": platform.machine(),
+        "cpus": os.cpu_count(),
+        "wall_seconds": round(time.perf_counter() - start, 1),
+        "config": TypeAdapter(dict[str, Any]).dump_python(config, mode="json"),
+        **extra,
+    }
+    folder = RESULTS / "provenance"
+    folder.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(record, indent=2, sort_keys=True) + "\n"
+    (folder / f"{name}.json").write_text(text, encoding="utf-8")
+
+
+def _commit() -> str:
+    """The commit of the working tree, "-dirty" when it has changes, "unknown" without git."""
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return described.stdout.strip()

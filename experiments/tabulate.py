@@ -1,0 +1,74 @@
+"""Stage tabulate: measurements of the grid and of committed runs, and the paper's numbers, to Tables 1-4."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from experiments.params import Params, read_params
+from experiments.stage import RESULTS, provenance, scores_folder
+from vitol.measurements import COLUMNS, read_scores, validate_measurements
+from vitol.tables import build_table
+
+PUBLISHED = Path("experiments/published")
+COMMITTED = Path("experiments/results")
+TABLES = (1, 2, 3, 4)
+
+
+def grid_measurements(params: Params) -> pd.DataFrame:
+    """Measurements of everything in the grid; the grid and no glob, since DVC leaves old folders behind."""
+    frames = [
+        read_scores(scores_folder(dataset, backbone, model) / "measurements.csv")
+        for dataset in params.grid.datasets
+        for backbone in params.grid.backbones
+        for model in params.grid.models
+    ]
+    return pd.concat(frames, ignore_index=True)[COLUMNS]
+
+
+def all_measurements(params: Params, grid: pd.DataFrame) -> pd.DataFrame:
+    """The grid's measurements, and those of committed runs of what the grid does not run itself."""
+    frames = [grid]
+    run = set(grid[["dataset", "backbone"]].itertuples(index=False, name=None))
+    for name in params.committed:
+        path = COMMITTED / name / "measurements.csv"
+        if not path.is_file():
+            raise ValueError(f"params.yaml names the committed run {name!r}, but {path} does not exist")
+        frame = read_scores(path)
+        frames.append(
+            frame[[key not in run for key in zip(frame["dataset"], frame["backbone"], strict=True)]]
+        )
+    return pd.concat(frames, ignore_index=True)[COLUMNS]
+
+
+def metrics_of(grid: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
+    """The headline numbers for `dvc metrics show`: run, then map, then metric."""
+    shown = grid[(grid["subset"] == "all") & grid["preset"].isin(["", "release"])]
+    nested: dict[str, dict[str, dict[str, float]]] = {}
+    for row in shown.to_dict("records"):
+        run = "-".join(filter(None, (row["dataset"], row["backbone"], row["variant"], row["position"])))
+        run += f"-seed{row['seed']}"
+        nested.setdefault(run, {}).setdefault(row["map"] or "classifier", {})[row["metric"]] = row["value"]
+    return nested
+
+
+def main() -> None:
+    """Write measurements.csv, metrics.json and the four tables."""
+    params = read_params()
+    with provenance("tabulate", committed=params.committed):
+        grid = grid_measurements(params)
+        validate_measurements(grid)
+        measurements = all_measurements(params, grid)
+        RESULTS.mkdir(exist_ok=True)
+        measurements.to_csv(RESULTS / "measurements.csv", index=False, lineterminator="\n")
+        text = json.dumps(metrics_of(grid), indent=2, sort_keys=True) + "\n"
+        (RESULTS / "metrics.json").write_text(text, encoding="utf-8")
+        for number in TABLES:
+            table = build_table(number, measurements, read_scores(PUBLISHED / f"table{number}.csv"))
+            (RESULTS / f"table{number}.csv").write_text(table.csv(), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,174 @@
+"""All stages in order, on sixteen test images and models of one block."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from conftest import ROOT
+
+from experiments import baseline, compare, explain, finetune, localize, plot, prepare, tabulate
+from vitol.datasets import mini
+from vitol.measurements import COLUMNS, read_scores
+from vitol.models import file_digest
+
+COUNTS = {
+    "train": {"plain": 24, "clutter": 8},
+    "val": {"plain": 8},
+    "test": {"plain": 4, "part": 4, "multi": 4, "clutter": 4},
+}
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A folder with a tiny data set and params.yaml in which every stage has run."""
+    folder = tmp_path_factory.mktemp("project")
+    params = yaml.safe_load((ROOT / "params.yaml").read_text())
+    params["grid"]["datasets"] = {"mini": "data/mini"}
+    params["backbones"]["small"]["options"] |= {"embed_dim": 16, "depth": 1, "num_heads": 2}
+    for recipe in params["datasets"]["mini"].values():
+        recipe |= {"epochs": 1, "decay_every": 1, "batch_size": 16}
+    params |= {"committed": [], "workers": 0, "seeds": [0, 1], "bootstrap": {"replicates": 20, "seed": 0}}
+    (folder / "params.yaml").write_text(yaml.safe_dump(params))
+    shutil.copytree(ROOT / "experiments" / "published", folder / "experiments" / "published")
+    (folder / "data" / "mini").mkdir(parents=True)
+    mini.write_archive(folder / "data" / "mini" / "mini.zip", counts=COUNTS)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        run_all(params)
+    return folder
+
+
+def run_all(params: dict) -> None:
+    prepare.main("mini")
+    baseline.main("mini", "small")
+    for variant in params["grid"]["variants"]:
+        finetune.main("mini", "small", variant)
+    for model in params["grid"]["models"]:
+        explain.main("mini", "small", model)
+        localize.main("mini", "small", model)
+    tabulate.main()
+    plot.main()
+
+
+def test_every_stage_leaves_its_outputs(project):
+    results = project / "results"
+    assert sorted(path.name for path in (results / "models/mini/small").iterdir()) == [
+        "baseline",
+        "control",
+        "mmp",
+        "mpm",
+    ]
+    for number in (1, 2, 3, 4):
+        assert (results / f"table{number}.csv").stat().st_size > 500
+        assert (results / f"figures/table{number}.png").stat().st_size > 5000
+    assert not list(project.rglob("*.partial"))
+
+
+def test_measurements_cover_the_grid(project):
+    frame = read_scores(project / "results" / "measurements.csv")
+    assert list(frame.columns) == COLUMNS
+    assert set(frame["subset"]) == {"all", "plain", "part", "multi", "clutter"}
+    assert set(zip(frame["variant"], frame["position"], strict=True)) == {
+        ("baseline", ""),
+        ("control", ""),
+        ("padl", "MMp"),
+        ("padl", "MpM"),
+    }
+    assert set(frame["map"]) == {"", "AR", "GAR", "Gaussian", "Full image"}
+    assert set(frame["seed"]) == {0, 1}
+    assert (frame.loc[frame["subset"] == "all", "n_images"] == 16).all()
+    assert (frame.loc[frame["subset"] != "all", "n_images"] == 4).all()
+
+
+def test_the_plain_baselines_do_not_depend_on_the_model(project):
+    frame = read_scores(project / "results" / "measurements.csv")
+    floors = frame[frame["map"].isin(["Gaussian", "Full image"]) & (frame["metric"] == "MaxBoxAccV2")]
+    assert (floors.groupby(["subset", "map"])["value"].nunique() == 1).all()
+
+
+def test_maps_of_the_predicted_class_are_those_of_the_label_where_it_is_right(project):
+    folder = project / "results/maps/mini/small/mmp/seed0"
+    labels = np.array(
+        [
+            int(line.rsplit(",", 1)[1])
+            for line in (project / "results/data/mini/test/class_labels.txt").read_text().split()
+        ]
+    )
+    right = np.load(folder / "logits.npy").argmax(axis=1) == labels
+    of_label, of_predicted = (np.load(folder / f"gar-release{end}.npy") for end in ("", "-predicted"))
+    assert 0 < right.sum() < 16 or not right.any()
+    np.testing.assert_array_equal(of_label[right], of_predicted[right])
+    assert all(not np.array_equal(a, b) for a, b in zip(of_label[~right], of_predicted[~right], strict=True))
+
+
+def test_tables_show_the_grid_beside_the_paper_and_lrp_as_not_run(project):
+    table = pd.read_csv(project / "results" / "table1.csv", keep_default_na=False)
+    ours = next(name for name in table.columns if name.startswith("mini small") and name.endswith("ours"))
+    by_method = table.set_index("method")[ours]
+    assert by_method["Ours-LRP"] == "not run"
+    assert 0 <= float(by_method["Ours-GAR"]) <= 100
+
+
+def test_checkpoints_record_what_made_them(project):
+    folder = project / "results/models/mini/small/mpm"
+    record = json.loads((folder / "seed1.json").read_text())
+    assert record["padl"] == {
+        "position": "MpM",
+        "drop_rate": 0.75,
+        "drop_threshold": 0.9,
+        "per_image": False,
+    }
+    assert record["seed"] == 1 and record["from"]["variant"] == "baseline" and record["recipe"]["epochs"] == 1
+    control = json.loads((folder.parent / "control" / "seed1.json").read_text())
+    differs = {key for key in record if record[key] != control[key]}
+    assert differs <= {"variant", "padl", "final"}
+    provenance = json.loads((project / "results/provenance/finetune-mini-small-mpm.json").read_text())
+    assert provenance["config"]["padl"]["drop_rate"] == 0.75 and provenance["wall_seconds"] > 0
+
+
+def test_running_again_gives_the_same_bytes(project, monkeypatch):
+    monkeypatch.chdir(project)
+    results = project / "results"
+    watched = [
+        path
+        for pattern in ("*.csv", "*.safetensors", "*.npy", "*.png", "metrics.json")
+        for path in sorted(results.rglob(pattern))
+        if "data" not in path.relative_to(results).parts
+    ]
+    before = {path: file_digest(path) for path in watched}
+    shutil.rmtree(results / "data")
+    run_all(yaml.safe_load((project / "params.yaml").read_text()))
+    assert len(watched) > 40
+    assert {path: file_digest(path) for path in watched} == before
+
+
+def test_comparison_lists_what_differs_beyond_the_tolerance(project):
+    frame = read_scores(project / "results" / "measurements.csv")
+    moved = frame.copy()
+    moved.loc[3, "value"] += 7
+    moved.loc[5, "value"] += 2
+    beyond, common = compare.differences(moved, frame, tolerance=5.0)
+    assert common == len(frame)
+    assert beyond["difference"].round(6).tolist() == [7.0]
+    assert compare.differences(moved.assign(dataset="other"), frame, 5.0)[1] == 0
+
+
+def test_a_committed_run_that_does_not_exist_is_named(project, monkeypatch):
+    monkeypatch.chdir(project)
+    params = tabulate.read_params().model_copy(update={"committed": ["nowhere"]})
+    with pytest.raises(ValueError, match="committed run 'nowhere', but experiments/results/nowhere"):
+        tabulate.all_measurements(params, tabulate.grid_measurements(params))
+
+
+def test_fine_tuning_without_a_recipe_is_refused(project, monkeypatch):
+    monkeypatch.chdir(project)
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    params["datasets"]["mini"]["finetune"] = None
+    monkeypatch.setattr(finetune, "read_params", lambda: tabulate.read_params().model_validate(params))
+    with pytest.raises(ValueError, match="gives data set 'mini' no finetune recipe; take 'mmp' out of"):
+        finetune.main("mini", "small", "mmp")
