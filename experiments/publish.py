@@ -28,23 +28,18 @@ def main(name: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     grid_measurements(params).to_csv(folder / "measurements.csv", index=False, lineterminator="\n")
-    cells = [
-        f"{dataset}-{backbone}" for dataset in params.grid.datasets for backbone in params.grid.backbones
-    ]
+    grid = params.grid
+    cells = [f"{dataset}-{backbone}" for dataset, backbone in product(grid.datasets, grid.backbones)]
     stages = {}
     for path in sorted((RESULTS / "provenance").glob("*.json")):
-        cell = path.stem.partition("-")[2]
-        if any(cell == known or cell.startswith(f"{known}-") for known in cells):
+        if path.stem.partition("-")[2].startswith(tuple(cells)):
             stages[path.stem] = json.loads(path.read_text(encoding="utf-8"))
-    text = json.dumps({"params": params.model_dump(mode="json"), "stages": stages}, indent=1, sort_keys=True)
+    text = json.dumps({"params": used(params), "stages": stages}, indent=1, sort_keys=True)
     (folder / "provenance.json").write_text(text + "\n", encoding="utf-8")
-    for dataset in params.grid.datasets:
-        for backbone in params.grid.backbones:
-            for model in params.grid.models:
-                for seed in params.seeds:
-                    log = checkpoint_path(dataset, backbone, model, seed).with_suffix(".csv")
-                    if log.is_file():
-                        shutil.copy(log, folder / f"log-{dataset}-{backbone}-{model}-seed{seed}.csv")
+    for dataset, backbone, model, seed in product(grid.datasets, grid.backbones, grid.models, params.seeds):
+        log = checkpoint_path(dataset, backbone, model, seed).with_suffix(".csv")
+        if log.is_file():
+            shutil.copy(log, folder / f"log-{dataset}-{backbone}-{model}-seed{seed}.csv")
     console.print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 
