@@ -26,16 +26,19 @@ repro: env ## rebuild Tables 1-4 with DVC and compare them with the committed re
 test: env ## run all tests
 	pytest
 
-lint: env ## check style, types and the citation of every stage's dependencies
+lint: env ## check style and types
 	ruff check .
 	ruff format --check .
 	mypy
 
 bench: env ## run the benchmarks, one after another
-	@set -e; for script in experiments/benchmarks/*.py; do [ -e "$$script" ] || continue; python "$$script"; done
+	python -m experiments.benchmarks.training_step
 
-notebooks: env ## execute the notebooks
-	@set -e; for script in notebooks/*.py; do [ -e "$$script" ] || continue; jupytext --to ipynb --execute --output results/notebooks/$$(basename "$$script" .py).ipynb "$$script"; done
+notebooks: env ## execute the notebooks to results/notebooks (needs `make repro` first)
+	mkdir -p results/notebooks
+	@set -e; for script in notebooks/*.py; do \
+	  jupytext --quiet --to ipynb --execute --output results/notebooks/$$(basename $$script .py).ipynb $$script; \
+	done; ls results/notebooks
 
 lock: ## compile requirements.txt anew from pyproject.toml (needs uv)
 	uv pip compile --universal --python-version 3.11 --all-extras --no-annotate --no-header pyproject.toml -o requirements.txt

@@ -1,0 +1,1 @@
+"""Benchmarks: each prints a table of ratios against a named rival; `make bench` runs all of them."""
