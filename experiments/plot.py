@@ -20,6 +20,7 @@ from vitol.tables import build_table, render
 
 FIGURES = RESULTS / "figures"
 SHOWN_MAPS = {"AR": "ar-release", "GAR": "gar-release"}
+TITLES = {"baseline": "baseline", "control": "control", "mmp": "p-ADL MMp", "mpm": "p-ADL MpM"}
 EXAMPLES = 4  # test images in the picture of examples
 
 
@@ -68,7 +69,7 @@ def examples_figure(params: Params, dataset: str, backbone: str, path: Path) -> 
         for (model, name), of_split in maps.items():
             score = score_map(of_split[index])
             box = boxes_at(score, thresholds[model, name], "largest") * size[[0, 1, 0, 1]] / score.shape[0]
-            overlays.append(Overlay(pixels, f"{model} {name}", score, truth, box))
+            overlays.append(Overlay(pixels, f"{TITLES[model]}: {name}", score, truth, box))
     overlay_figure(overlays, path, columns=1 + len(maps))
 
 

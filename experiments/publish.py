@@ -22,12 +22,13 @@ def used(params: Params) -> dict[str, Any]:
 
 
 def main(name: str) -> None:
-    """Write measurements.csv, provenance.json and the epoch logs of the grid's run."""
+    """Write measurements.csv, provenance.json, the epoch logs and the pictures of the grid's run."""
     params = read_params()
+    measurements = grid_measurements(params)
     folder = COMMITTED / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    grid_measurements(params).to_csv(folder / "measurements.csv", index=False, lineterminator="\n")
+    measurements.to_csv(folder / "measurements.csv", index=False, lineterminator="\n")
     grid = params.grid
     cells = [f"{dataset}-{backbone}" for dataset, backbone in product(grid.datasets, grid.backbones)]
     stages = {}
@@ -40,6 +41,9 @@ def main(name: str) -> None:
         log = checkpoint_path(dataset, backbone, model, seed).with_suffix(".csv")
         if log.is_file():
             shutil.copy(log, folder / f"log-{dataset}-{backbone}-{model}-seed{seed}.csv")
+    for figure in sorted((RESULTS / "figures").glob("*.png")):
+        if figure.stem.partition("-")[2] in cells:
+            shutil.copy(figure, folder)
     console.print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 

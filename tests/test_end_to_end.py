@@ -11,7 +11,7 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from experiments import baseline, compare, explain, finetune, localize, plot, prepare, tabulate
+from experiments import baseline, compare, explain, finetune, localize, plot, prepare, publish, tabulate
 from vitol.datasets import mini
 from vitol.measurements import COLUMNS, read_scores
 from vitol.models import file_digest
@@ -145,6 +145,24 @@ def test_running_again_gives_the_same_bytes(project, monkeypatch):
     run_all(yaml.safe_load((project / "params.yaml").read_text()))
     assert len(watched) > 40
     assert {path: file_digest(path) for path in watched} == before
+
+
+def test_a_published_run_holds_measurements_provenance_logs_and_pictures_and_no_path_of_this_machine(
+    project, monkeypatch
+):
+    monkeypatch.chdir(project)
+    publish.main("trial")
+    folder = project / "experiments" / "results" / "trial"
+    names = {path.name for path in folder.iterdir()}
+    assert {"measurements.csv", "provenance.json", "log-mini-small-mpm-seed1.csv"} <= names
+    assert {"examples-mini-small.png", "subsets-mini-small.png"} <= names
+    kept = json.loads((folder / "provenance.json").read_text())
+    assert set(kept["params"]["datasets"]) == {"mini"} and set(kept["params"]["backbones"]) == {"small"}
+    assert {"baseline-mini-small", "explain-mini-small-control"} <= set(kept["stages"])
+    assert str(project) not in (folder / "provenance.json").read_text()
+    pd.testing.assert_frame_equal(
+        read_scores(folder / "measurements.csv"), read_scores(project / "results" / "measurements.csv")
+    )
 
 
 def test_comparison_lists_what_differs_beyond_the_tolerance(project):

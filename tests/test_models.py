@@ -139,6 +139,18 @@ def test_weights_come_from_the_folder_named_in_the_environment_or_the_hub(tmp_pa
     assert find_weights(NAME) == tmp_path / f"{NAME}.safetensors"
 
 
+@pytest.mark.parametrize("failure", [OSError("no route"), RuntimeError("no pretrained weights exist")])
+def test_a_hub_that_gives_no_weights_is_an_error_that_names_the_way_out(monkeypatch, failure):
+    def create(*_, **__):
+        raise failure
+
+    monkeypatch.setattr("vitol.models.timm.create_model", create)
+    with pytest.raises(
+        CheckpointError, match=rf"{failure}.*put {NAME}\.safetensors into a folder and set VITOL_W"
+    ):
+        create_model(NAME, 2, weights="hub")
+
+
 def test_the_real_deit_tiny_weights_load_strictly(shared):
     path = shared / "data" / "weights" / "deit_tiny_patch16_224.safetensors"
     model = create_model("deit_tiny_patch16_224", 1000, weights=path)

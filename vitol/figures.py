@@ -153,7 +153,7 @@ def _draw_overlay(axes: Axes, overlay: Overlay, at: int) -> None:
         if heat.ndim != 2 or not ((heat >= 0) & (heat <= 1)).all():
             raise ValueError(f"overlays[{at}].localization_map is not a (h, w) map in [0, 1]; scale it first")
         stretched = cv2.resize(heat.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
-        axes.imshow(stretched.clip(0, 1), cmap="turbo", alpha=0.45, vmin=0, vmax=1)
+        axes.imshow(stretched.clip(0, 1), cmap="inferno", alpha=0.55, vmin=0, vmax=1)
     for boxes, colour, line in (
         (overlay.gt_boxes, "#00E000", "-"),
         (overlay.predicted_boxes, "#FF0000", "--"),

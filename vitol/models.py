@@ -44,7 +44,8 @@ def create_model(
         The model in training mode, on the CPU.
 
     Raises:
-        CheckpointError: If the file is missing, is not safetensors, or its tensors do not fit the model.
+        CheckpointError: If the file is missing, is not safetensors, or its tensors do not fit the model; if
+            the hub has no weights or cannot be reached.
         ValueError: If timm does not know the architecture.
     """
     if not timm.is_model(architecture):
@@ -54,7 +55,13 @@ def create_model(
     if weights is None:
         return timm.create_model(architecture, pretrained=False, **arguments)
     if weights == "hub":
-        return timm.create_model(architecture, pretrained=True, **arguments)
+        try:
+            return timm.create_model(architecture, pretrained=True, **arguments)
+        except (OSError, RuntimeError) as error:
+            raise CheckpointError(
+                f"timm has no weights of {architecture} that fit, or its hub cannot be reached ({error}); "
+                f"put {architecture}.safetensors into a folder and set {WEIGHTS_VARIABLE} to it"
+            ) from error
     path = Path(weights)
     _check_names(path, timm.create_model(architecture, pretrained=False, **(options or {})))
     return timm.create_model(

@@ -1,0 +1,45 @@
+"""The README's table of the committed runs, as Markdown; a test compares the two."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from experiments.stage import console
+from experiments.tabulate import COMMITTED
+from vitol.measurements import read_scores
+
+RUNS = ("mini", "cub20-deit_tiny", "ilsvrc300-deit_tiny")
+MAPS = ("AR", "GAR", "Gaussian", "Full image")
+NAMES = {"baseline": "baseline", "control": "control", "padl MMp": "p-ADL MMp", "padl MpM": "p-ADL MpM"}
+
+
+def summary(folder: Path = COMMITTED) -> str:
+    """MaxBoxAccV2 of every map, and the classifier's Top-1, of every model in the committed runs."""
+    header = ("data set, backbone", "model", "Top-1 Cls", *MAPS)
+    lines = [header, ("---",) * len(header)]
+    for run in RUNS:
+        frame = read_scores(folder / run / "measurements.csv")
+        frame = frame[(frame["subset"] == "all") & frame["preset"].isin(["", "release"])]
+        models = (frame["variant"] + " " + frame["position"]).str.strip()
+        for key, name in NAMES.items():
+            of_model = frame[models == key]
+            if of_model.empty:
+                continue
+            dataset, backbone = of_model[["dataset", "backbone"]].iloc[0]
+            top1 = of_model.loc[of_model["metric"] == "Top1Cls", "value"].mean()
+            boxes = of_model[of_model["metric"] == "MaxBoxAccV2"]
+            cells = (cell(boxes[boxes["map"] == name_of_map]) for name_of_map in MAPS)
+            lines.append((f"{dataset}, {backbone}", name, f"{top1:.1f}", *cells))
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def cell(rows: pd.DataFrame) -> str:
+    """A value with its interval, over seeds their means."""
+    value, low, high = rows[["value", "ci_low", "ci_high"]].mean()
+    return f"{value:.1f} [{low:.1f}, {high:.1f}]"
+
+
+if __name__ == "__main__":
+    console.print(summary(), markup=False, soft_wrap=True)
