@@ -39,6 +39,11 @@ def main(dataset: str, backbone_name: str) -> None:
             }
             checkpoint = checkpoint_path(dataset, backbone_name, "baseline", seed)
             if recipe is None:
+                if weights is None or model.pretrained_cfg["num_classes"] != len(names):  # type: ignore[index]
+                    raise ValueError(
+                        f"params.yaml trains nothing for the baseline of {dataset!r}, but {backbone_name!r} has no "
+                        f"weights with a head of its {len(names)} classes; give it a baseline recipe"
+                    )
                 save_checkpoint(checkpoint, model, {**record, "seed": seed})
                 continue
             root = images_root(dataset, params.grid.datasets[dataset])

@@ -11,19 +11,17 @@ import torch
 from torch.utils.data import DataLoader
 
 from experiments.inputs import classes, images_root
+from experiments.names import MAP_FILES
 from experiments.params import read_params
 from experiments.stage import checkpoint_path, data_folder, maps_folder, progress_bar, provenance
 from vitol.datasets.images import SplitImages
 from vitol.datasets.splits import read_split
-from vitol.maps import METHODS, PRESETS, Method, explain
+from vitol.maps import Method, explain
 from vitol.models import describe_device, find_device, load_checkpoint
 
-# One file a method; AR is the same in both presets.
-MAPS: dict[str, Method] = {
-    f"{name}-{preset}": Method.of(name, preset)
-    for name in METHODS
-    for preset in PRESETS
-    if (name, preset) != ("ar", "paper")
+METHODS = {
+    file: Method.of("ar" if name == "AR" else "gar", "release" if preset == "release" else "paper")
+    for (name, preset), file in reversed(MAP_FILES.items())
 }
 
 
@@ -36,7 +34,7 @@ def make_maps(
     """
     parts: dict[str, list[np.ndarray]] = {}
     device = next(model.parameters()).device
-    methods = list(MAPS.values())
+    methods = list(METHODS.values())
     with progress_bar() as bar:
         task = bar.add_task(f"maps {label}", total=len(images))
         for batch, labels in DataLoader(images, batch_size=batch_size):
@@ -49,8 +47,8 @@ def make_maps(
                     predicted, explain(model, batch[wrong], None, methods).maps, strict=True
                 ):
                     maps[wrong] = again
-            named = {"logits": explanation.logits, **dict(zip(MAPS, explanation.maps, strict=True))}
-            named |= {f"{name}-predicted": maps for name, maps in zip(MAPS, predicted, strict=True)}
+            named = {"logits": explanation.logits, **dict(zip(METHODS, explanation.maps, strict=True))}
+            named |= {f"{name}-predicted": maps for name, maps in zip(METHODS, predicted, strict=True)}
             for name, tensor in named.items():
                 parts.setdefault(name, []).append(tensor.float().cpu().numpy())
             bar.advance(task, len(batch))
@@ -71,7 +69,7 @@ def save_arrays(arrays: dict[str, np.ndarray], folder: Path) -> None:
 def main(dataset: str, backbone_name: str, model_name: str) -> None:
     """Make the maps of every seed's checkpoint."""
     params = read_params()
-    config = {"maps": list(MAPS), "seeds": params.seeds, "batch_size": params.explain.batch_size}
+    config = {"maps": list(METHODS), "seeds": params.seeds, "batch_size": params.explain.batch_size}
     name = f"explain-{dataset}-{backbone_name}-{model_name}"
     with provenance(name, **config) as facts:
         facts["device"] = describe_device()

@@ -7,24 +7,19 @@ from contextlib import nullcontext
 
 from experiments.fit import fit
 from experiments.inputs import classes, images_root
+from experiments.names import MODELS
 from experiments.params import read_params
 from experiments.stage import checkpoint_path, provenance
 from vitol.models import load_checkpoint
-from vitol.padl import Position, insert_padl
-
-POSITIONS: dict[str, Position] = {"mmp": "MMp", "mpm": "MpM"}
+from vitol.padl import insert_padl
 
 
 def main(dataset: str, backbone_name: str, variant: str) -> None:
     """Fine-tune every seed's baseline; variants differ in p-ADL and in nothing else."""
     params = read_params()
     backbone, recipe = params.backbones[backbone_name], params.datasets[dataset].finetune
-    if recipe is None:
-        raise ValueError(
-            f"params.yaml gives data set {dataset!r} no finetune recipe; "
-            f"take {variant!r} out of grid.variants, or add one"
-        )
-    position = POSITIONS.get(variant)
+    assert recipe is not None, "params.py lets no grid with variants through without a recipe"
+    position = MODELS[variant].position
     config = {
         "backbone": backbone,
         "recipe": recipe,

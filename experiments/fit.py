@@ -19,6 +19,11 @@ from vitol.recipe import Recipe
 from vitol.training import EpochRecord, train
 
 
+def percent(value: float | None) -> str:
+    """A percentage for people."""
+    return "-" if value is None else f"{value:.1f}%"
+
+
 def fit(
     model: nn.Module,
     checkpoint: Path,
@@ -73,7 +78,7 @@ def fit(
             console.print(
                 f"{checkpoint.parent.name} seed {seed} epoch {epoch.epoch:2d}/{recipe.epochs}  "
                 f"loss {epoch.train_loss:.3f}  train top-1 {epoch.train_top1:.1f}%  "
-                f"val top-1 {epoch.val_top1:.1f}%  "
+                f"val top-1 {percent(epoch.val_top1)}  "
                 f"{epoch.epoch * len(images) / seconds:.0f} images/s"
             )
     record = {**record, "recipe": asdict(recipe), "seed": seed, "final": asdict(log[-1])}
@@ -81,7 +86,10 @@ def fit(
     with checkpoint.with_suffix(".csv").open("w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, EpochRecord.columns(), lineterminator="\n")
         writer.writeheader()
-        writer.writerows({name: f"{value:.6g}" for name, value in asdict(epoch).items()} for epoch in log)
+        writer.writerows(
+            {name: "" if value is None else f"{value:.6g}" for name, value in asdict(epoch).items()}
+            for epoch in log
+        )
     return {
         "device": describe_device(),
         "train_seconds": round(seconds, 1),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.stage import REGISTERED, data_folder
+from experiments.params import is_registered
+from experiments.stage import data_folder
 from vitol.datasets.registered import dataset_root, read_manifest
 
 
@@ -15,6 +16,6 @@ def classes(dataset: str) -> tuple[str, ...]:
 
 def images_root(dataset: str, source: str) -> Path:
     """Where the images of a prepared data set are: beside its splits, or where it is registered."""
-    if Path(source).parts[0] == REGISTERED.name:
-        return dataset_root(dataset, REGISTERED) / read_manifest(dataset, REGISTERED)["images"]
+    if is_registered(source):
+        return dataset_root(dataset) / read_manifest(dataset)["images"]
     return data_folder(dataset) / "images"

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from experiments.names import MAP_FILES, MODELS
 from experiments.params import Params, read_params
 from experiments.stage import data_folder, maps_folder, progress_bar, provenance, scores_folder
 from vitol.boxes import IouCurves, best_ious_of_maps
@@ -17,20 +18,7 @@ from vitol.floors import full_image_ious, gaussian_ious
 from vitol.measurements import COLUMNS
 from vitol.metrics import Measurement, measure
 
-# The map file of every (map, preset); AR is the same in both presets.
-FILES = {
-    ("AR", "release"): "ar-release",
-    ("AR", "paper"): "ar-release",
-    ("GAR", "release"): "gar-release",
-    ("GAR", "paper"): "gar-paper",
-}
 KEYS = ["subset", "map", "preset", "metric", "policy"]
-VARIANTS = {
-    "baseline": ("baseline", ""),
-    "control": ("control", ""),
-    "mmp": ("padl", "MMp"),
-    "mpm": ("padl", "MpM"),
-}
 
 
 def score_maps(
@@ -42,15 +30,19 @@ def score_maps(
     """
     scored = {}
     wrong = np.flatnonzero(~correct)
-    for name in dict.fromkeys(FILES.values()):
+    for name in dict.fromkeys(MAP_FILES.values()):
         label, predicted = (
             np.load(folder / f"{name}{end}.npy", allow_pickle=False) for end in ("", "-predicted")
         )
-        curves = best_ious_of_maps(label, split.sizes, split.boxes, progress=progress)
+        names = [f"{split.ids[index]}, {name}.npy" for index in range(len(split))]
+        curves = best_ious_of_maps(label, split.sizes, split.boxes, names=names, progress=progress)
         of_predicted = curves.all.copy()
         if len(wrong):
             boxes = [split.boxes[index] for index in wrong]
-            of_predicted[wrong] = best_ious_of_maps(predicted[wrong], split.sizes[wrong], boxes).all
+            names = [f"{split.ids[index]}, {name}-predicted.npy" for index in wrong]
+            of_predicted[wrong] = best_ious_of_maps(
+                predicted[wrong], split.sizes[wrong], boxes, names=names
+            ).all
         scored[name] = (curves, of_predicted)
     return scored
 
@@ -77,7 +69,7 @@ def measurements_of_seed(
     """Measurements of one seed's maps, with the columns map, preset, subset and those of a measurement."""
     correct = np.load(folder / "logits.npy", allow_pickle=False).argmax(axis=1) == split.labels
     scored = score_maps(folder, split, correct, progress)
-    curves = {key: scored[name] for key, name in FILES.items()}
+    curves = {key: scored[name] for key, name in MAP_FILES.items()}
     curves |= {(name, ""): (of_floor, of_floor.all) for name, of_floor in floors(split).items()}
     rows = []
     for subset, members in subsets(split):
@@ -105,10 +97,10 @@ def main(dataset: str, backbone: str, model: str) -> None:
     params = read_params()
     with provenance(f"localize-{dataset}-{backbone}-{model}", bootstrap=params.bootstrap, seeds=params.seeds):
         split = read_split(data_folder(dataset) / "test")
-        variant, position = VARIANTS[model]
+        variant, position, _ = MODELS[model]
         frames = []
         with progress_bar() as bar:
-            maps = len(set(FILES.values())) * len(params.seeds)
+            maps = len(set(MAP_FILES.values())) * len(params.seeds)
             task = bar.add_task(f"boxes {model}", total=maps * len(split.ids))
             for seed in params.seeds:
                 folder = maps_folder(dataset, backbone, model) / f"seed{seed}"

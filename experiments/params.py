@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from vitol.datasets.registered import REGISTERED
 from vitol.recipe import Recipe
 
 # What pydantic calls a key that a model, or a dataclass, does not have.
 UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 
 Variant = Literal["control", "mmp", "mpm"]
+
+
+def is_registered(source: str) -> bool:
+    """Whether the grid takes a data set from a manifest of `vitol data register`."""
+    return Path(source).parts[:1] == REGISTERED.parts
 
 
 class Strict(BaseModel):
@@ -25,10 +31,20 @@ class Strict(BaseModel):
 class Grid(Strict):
     """What the pipeline runs."""
 
-    datasets: dict[str, str]
-    backbones: list[str]
+    datasets: dict[str, str] = Field(min_length=1)
+    backbones: list[str] = Field(min_length=1)
     variants: list[Variant]
     models: list[str]
+
+    @field_validator("datasets")
+    @classmethod
+    def _manifests_have_their_names(cls, datasets: dict[str, str]) -> dict[str, str]:
+        for name, source in datasets.items():
+            if is_registered(source) and Path(source) != REGISTERED / f"{name}.json":
+                raise ValueError(
+                    f"data set {name!r} comes from {source}; its manifest is {REGISTERED / name}.json"
+                )
+        return datasets
 
     @model_validator(mode="after")
     def _models_are_baseline_and_variants(self) -> Grid:
@@ -56,6 +72,12 @@ class Backbone(Strict):
     resize: int = Field(gt=0)
     pretrained: bool
 
+    @model_validator(mode="after")
+    def _crops_fit(self) -> Backbone:
+        if self.resize < self.image_size:
+            raise ValueError(f"images resized to {self.resize} have no crop of {self.image_size}")
+        return self
+
 
 class Dataset(Strict):
     """How models are trained on a data set; null where nothing is."""
@@ -81,7 +103,7 @@ class Params(Strict):
     """The whole file."""
 
     grid: Grid
-    seeds: list[int] = Field(min_length=1)
+    seeds: list[Annotated[int, Field(ge=0)]] = Field(min_length=1)
     padl: Padl
     backbones: dict[str, Backbone]
     datasets: dict[str, Dataset]
@@ -90,6 +112,23 @@ class Params(Strict):
     bootstrap: Bootstrap
     committed: list[str]
     tolerance: float = Field(gt=0)
+
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f"seeds = {seeds} has one twice")
+        return seeds
+
+    @model_validator(mode="after")
+    def _variants_have_recipes(self) -> Params:
+        for name in self.grid.datasets:
+            if self.grid.variants and name in self.datasets and self.datasets[name].finetune is None:
+                raise ValueError(
+                    f"data set {name!r} has no finetune recipe; set grid.variants to [] and grid.models to "
+                    "[baseline], or add a recipe"
+                )
+        return self
 
     @model_validator(mode="after")
     def _grid_is_described(self) -> Params:

@@ -9,6 +9,7 @@ import pandas as pd
 from PIL import Image
 
 from experiments.inputs import images_root
+from experiments.names import MAP_FILES, MODELS
 from experiments.params import Params, read_params
 from experiments.stage import RESULTS, console, data_folder, maps_folder, provenance, scores_folder
 from experiments.tabulate import PUBLISHED, TABLES
@@ -19,8 +20,6 @@ from vitol.measurements import read_scores
 from vitol.tables import build_table, render
 
 FIGURES = RESULTS / "figures"
-SHOWN_MAPS = {"AR": "ar-release", "GAR": "gar-release"}
-TITLES = {"baseline": "baseline", "control": "control", "mmp": "p-ADL MMp", "mpm": "p-ADL MpM"}
 EXAMPLES = 4  # test images in the picture of examples
 
 
@@ -54,7 +53,8 @@ def examples_figure(params: Params, dataset: str, backbone: str, path: Path) -> 
             allow_pickle=False,
         )
         for model in params.grid.models
-        for name, file in SHOWN_MAPS.items()
+        for (name, preset), file in MAP_FILES.items()
+        if preset == "release"
     }
     thresholds = {
         (model, name): threshold_of(scores_folder(dataset, backbone, model), name, seed)
@@ -69,7 +69,7 @@ def examples_figure(params: Params, dataset: str, backbone: str, path: Path) -> 
         for (model, name), of_split in maps.items():
             score = score_map(of_split[index])
             box = boxes_at(score, thresholds[model, name], "largest") * size[[0, 1, 0, 1]] / score.shape[0]
-            overlays.append(Overlay(pixels, f"{TITLES[model]}: {name}", score, truth, box))
+            overlays.append(Overlay(pixels, f"{MODELS[model].title}: {name}", score, truth, box))
     overlay_figure(overlays, path, columns=1 + len(maps))
 
 

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import json
 from pathlib import Path
 
-from experiments.params import read_params
-from experiments.stage import REGISTERED, console, data_folder, provenance
+from experiments.params import is_registered, read_params
+from experiments.stage import console, data_folder, provenance
 from vitol.datasets import mini
 from vitol.datasets.layout import Layout, with_validation_cut
 from vitol.datasets.register import load
@@ -25,15 +26,17 @@ def write_layout(layout: Layout, folder: Path) -> None:
 
 def main(dataset: str) -> None:
     """Unpack the embedded data set, or write a registered one's splits (CUB's with its validation cut)."""
-    source = Path(read_params().grid.datasets[dataset])
+    source = read_params().grid.datasets[dataset]
     folder = data_folder(dataset)
-    with provenance(f"prepare-{dataset}", source=source.as_posix()):
-        if source.parts[0] == REGISTERED.name:
-            layout = load(dataset, REGISTERED)
-            cut = read_manifest(dataset, REGISTERED)["layout"] == "cub"
-            write_layout(with_validation_cut(layout) if cut else layout, folder)
+    with provenance(f"prepare-{dataset}", source=source) as facts:
+        if is_registered(source):
+            layout, manifest = load(dataset), read_manifest(dataset)
+            write_layout(with_validation_cut(layout) if manifest["layout"] == "cub" else layout, folder)
+            # Its fingerprint holds the images' contents: whatever depends on the splits depends on them.
+            facts["manifest"] = manifest
+            (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         else:
-            mini.unpack(source / ARCHIVE, folder)
+            mini.unpack(Path(source) / ARCHIVE, folder)
     counts = {
         path.parent.name: len(read_split(path.parent)) for path in sorted(folder.glob("*/image_ids.txt"))
     }

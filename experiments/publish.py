@@ -13,6 +13,27 @@ from experiments.stage import RESULTS, checkpoint_path, console
 from experiments.tabulate import COMMITTED, grid_measurements
 
 
+def stage_names(params: Params) -> list[str]:
+    """The stages of the grid that left a record, as their records are called."""
+    grid = params.grid
+    cells = list(product(grid.datasets, grid.backbones))
+    return [
+        *(f"prepare-{dataset}" for dataset in grid.datasets),
+        *(f"baseline-{dataset}-{backbone}" for dataset, backbone in cells),
+        *(
+            f"finetune-{dataset}-{backbone}-{variant}"
+            for dataset, backbone in cells
+            for variant in grid.variants
+        ),
+        *(
+            f"{stage}-{dataset}-{backbone}-{model}"
+            for stage in ("explain", "localize")
+            for dataset, backbone in cells
+            for model in grid.models
+        ),
+    ]
+
+
 def used(params: Params) -> dict[str, Any]:
     """The part of params.yaml that the grid used."""
     content = params.model_dump(mode="json")
@@ -25,24 +46,27 @@ def main(name: str) -> None:
     """Write measurements.csv, provenance.json, the epoch logs and the pictures of the grid's run."""
     params = read_params()
     measurements = grid_measurements(params)
+    grid = params.grid
+    stages = {}
+    for name_of_stage in stage_names(params):
+        path = RESULTS / "provenance" / f"{name_of_stage}.json"
+        if not path.is_file():
+            raise ValueError(f"{path} is missing; run `dvc repro` for this grid first")
+        stages[name_of_stage] = json.loads(path.read_text(encoding="utf-8"))
+    text = json.dumps({"params": used(params), "stages": stages}, indent=1, sort_keys=True)
     folder = COMMITTED / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     measurements.to_csv(folder / "measurements.csv", index=False, lineterminator="\n")
-    grid = params.grid
-    cells = [f"{dataset}-{backbone}" for dataset, backbone in product(grid.datasets, grid.backbones)]
-    stages = {}
-    for path in sorted((RESULTS / "provenance").glob("*.json")):
-        if path.stem.partition("-")[2].startswith(tuple(cells)):
-            stages[path.stem] = json.loads(path.read_text(encoding="utf-8"))
-    text = json.dumps({"params": used(params), "stages": stages}, indent=1, sort_keys=True)
     (folder / "provenance.json").write_text(text + "\n", encoding="utf-8")
     for dataset, backbone, model, seed in product(grid.datasets, grid.backbones, grid.models, params.seeds):
         log = checkpoint_path(dataset, backbone, model, seed).with_suffix(".csv")
         if log.is_file():
             shutil.copy(log, folder / f"log-{dataset}-{backbone}-{model}-seed{seed}.csv")
     for figure in sorted((RESULTS / "figures").glob("*.png")):
-        if figure.stem.partition("-")[2] in cells:
+        if figure.stem.partition("-")[2] in {
+            "-".join(cell) for cell in product(grid.datasets, grid.backbones)
+        }:
             shutil.copy(figure, folder)
     console.print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 

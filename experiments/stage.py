@@ -29,7 +29,6 @@ from rich.progress import (
 from rich.text import Text
 
 RESULTS = Path("results")
-REGISTERED = Path("registered")
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless", "pandas", "pillow")
 
 # Seen as a terminal or not, lines are as wide as the tables need.
@@ -118,14 +117,18 @@ def provenance(name: str, **config: Any) -> Iterator[dict[str, Any]]:
 
 
 def _commit() -> str:
-    """The commit of the working tree, "-dirty" when it has changes, "unknown" without git."""
+    """The commit of the code, "-dirty" when code has changes, "unknown" without git.
+
+    params.yaml and dvc.lock do not count: a run may well change them, and the settings are recorded anyway.
+    """
     try:
-        described = subprocess.run(
-            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
-            capture_output=True,
-            text=True,
-            check=True,
-        )
+        commit = _git("rev-parse", "--short=12", "HEAD")
+        changed = _git("status", "--porcelain", "--", "vitol", "experiments/*.py", "dvc.yaml")
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
-    return described.stdout.strip()
+    return f"{commit}-dirty" if changed else commit
+
+
+def _git(*arguments: str) -> str:
+    """What git prints."""
+    return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout.strip()

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from experiments.names import MODELS
 from experiments.stage import console
 from experiments.tabulate import COMMITTED
 from vitol.measurements import read_scores
 
 RUNS = ("mini", "cub20-deit_tiny", "ilsvrc300-deit_tiny")
 MAPS = ("AR", "GAR", "Gaussian", "Full image")
-NAMES = {"baseline": "baseline", "control": "control", "padl MMp": "p-ADL MMp", "padl MpM": "p-ADL MpM"}
 
 
 def summary(folder: Path = COMMITTED) -> str:
@@ -22,16 +22,15 @@ def summary(folder: Path = COMMITTED) -> str:
     for run in RUNS:
         frame = read_scores(folder / run / "measurements.csv")
         frame = frame[(frame["subset"] == "all") & frame["preset"].isin(["", "release"])]
-        models = (frame["variant"] + " " + frame["position"]).str.strip()
-        for key, name in NAMES.items():
-            of_model = frame[models == key]
+        for variant, position, title in MODELS.values():
+            of_model = frame[(frame["variant"] == variant) & (frame["position"] == position)]
             if of_model.empty:
                 continue
             dataset, backbone = of_model[["dataset", "backbone"]].iloc[0]
             top1 = of_model.loc[of_model["metric"] == "Top1Cls", "value"].mean()
             boxes = of_model[of_model["metric"] == "MaxBoxAccV2"]
             cells = (cell(boxes[boxes["map"] == name_of_map]) for name_of_map in MAPS)
-            lines.append((f"{dataset}, {backbone}", name, f"{top1:.1f}", *cells))
+            lines.append((f"{dataset}, {backbone}", title, f"{top1:.1f}", *cells))
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 

@@ -54,8 +54,20 @@ def metrics_of(grid: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
     return nested
 
 
+def bars_of(measurements: pd.DataFrame) -> pd.DataFrame:
+    """MaxBoxAccV2 of every model and map for `dvc plots`, a bar a row."""
+    shown = measurements[
+        (measurements["subset"] == "all")
+        & measurements["preset"].isin(["", "release"])
+        & (measurements["metric"] == "MaxBoxAccV2")
+    ]
+    parts = [shown[name] for name in ("dataset", "backbone", "variant", "position", "map")]
+    names = [" ".join(filter(None, row)) for row in zip(*parts, strict=True)]
+    return pd.DataFrame({"MaxBoxAccV2": shown["value"].to_numpy(), "model": names})
+
+
 def main() -> None:
-    """Write measurements.csv, metrics.json and the four tables."""
+    """Write measurements.csv, metrics.json, the four tables and the bars for `dvc plots`."""
     params = read_params()
     with provenance("tabulate", committed=params.committed):
         grid = grid_measurements(params)
@@ -65,6 +77,7 @@ def main() -> None:
         measurements.to_csv(RESULTS / "measurements.csv", index=False, lineterminator="\n")
         text = json.dumps(metrics_of(grid), indent=2, sort_keys=True) + "\n"
         (RESULTS / "metrics.json").write_text(text, encoding="utf-8")
+        bars_of(measurements).to_csv(RESULTS / "bars.csv", index=False, lineterminator="\n")
         for number in TABLES:
             table = build_table(number, measurements, read_scores(PUBLISHED / f"table{number}.csv"))
             (RESULTS / f"table{number}.csv").write_text(table.csv(), encoding="utf-8")

@@ -160,6 +160,30 @@ def test_windowed_attention_is_refused_by_its_shape():
         localization_maps(model.eval(), torch.randn(1, 3, 64, 64))
 
 
+def test_attention_of_two_softmaxes_is_refused_by_its_heads():
+    model = timm.create_model(
+        "vit_dlittle_patch16_reg1_gap_256", img_size=64, depth=1, embed_dim=32, num_heads=2, num_classes=2
+    )
+    with pytest.raises(CaptureError, match=r"blocks\.0\.attn is a DiffAttention of"):
+        localization_maps(model.eval(), torch.randn(1, 3, 64, 64))
+
+
+def test_a_head_that_averages_prefix_tokens_too_reads_them(vit):
+    vit.global_pool, vit.pool_include_prefix = "avg", True
+    torch.testing.assert_close(readout_row(vit, 17), torch.full((17,), 1 / 17))
+    vit.pool_include_prefix = False
+    assert readout_row(vit, 17)[0] == 0
+
+
+def test_inference_mode_is_refused_for_gar_and_fine_for_ar(vit, images):
+    with torch.inference_mode():
+        assert localization_maps(vit, images, method="ar").shape == (4, 4, 4)
+        with pytest.raises(
+            ValueError, match=r"GAR needs gradients, which torch.inference_mode\(\) rules out"
+        ):
+            localization_maps(vit, images)
+
+
 def test_attention_of_an_earlier_pass_is_not_taken_for_this_one(vit):
     with capture_attention(vit) as capture, pytest.raises(CaptureError, match=r"blocks\.0\.attn computed no"):
         capture.matrices(1, 17)

@@ -116,6 +116,20 @@ def test_local_half_precision_weights_load_and_the_head_is_replaced_when_classes
     torch.testing.assert_close(other.blocks[1].mlp.fc1.weight, same.blocks[1].mlp.fc1.weight)
 
 
+@pytest.mark.parametrize("count", [7, 1000])
+def test_a_local_head_is_kept_when_its_class_count_is_the_models(tmp_path, count):
+    torch.manual_seed(0)
+    source = create_model(NAME, count, options=OPTIONS)
+    path = tmp_path / "weights.safetensors"
+    save_file(source.state_dict(), path)
+    assert torch.equal(
+        create_model(NAME, count, weights=path, options=OPTIONS).head.weight, source.head.weight
+    )
+    other = create_model(NAME, 1007 - count, weights=path, options=OPTIONS)
+    assert other.head.weight.shape[0] == 1007 - count
+    assert torch.equal(other.norm.weight, source.norm.weight)
+
+
 def test_local_weights_of_another_architecture_are_refused(tmp_path, model):
     path = tmp_path / "weights.safetensors"
     save_file(model.state_dict(), path)
@@ -134,7 +148,10 @@ def test_weights_come_from_the_folder_named_in_the_environment_or_the_hub(tmp_pa
     monkeypatch.delenv("VITOL_WEIGHTS", raising=False)
     assert find_weights(NAME) == "hub"
     monkeypatch.setenv("VITOL_WEIGHTS", str(tmp_path))
-    assert find_weights(NAME) == "hub"
+    with pytest.raises(
+        CheckpointError, match=rf"VITOL_WEIGHTS is set, but there is no .*{NAME}\.safetensors"
+    ):
+        find_weights(NAME)
     (tmp_path / f"{NAME}.safetensors").touch()
     assert find_weights(NAME) == tmp_path / f"{NAME}.safetensors"
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -63,10 +65,46 @@ def test_stage_script_and_main_share_a_name():
         assert any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body)
 
 
-@pytest.mark.parametrize("stage", ["tabulate", "plot", "prepare", "localize", "compare", "publish"])
+@pytest.mark.parametrize("stage", ["prepare", "localize", "tabulate", "plot", "compare", "publish"])
 def test_stages_without_a_model_do_not_import_torch(stage):
-    for name in closure(ROOT / "experiments" / f"{stage}.py"):
-        assert "import torch" not in (ROOT / name).read_text(), name
+    code = f"import sys, experiments.{stage}; sys.exit('torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
+
+
+DATA, CELL = "results/data/${item.dataset}", "${item.dataset}/${item.backbone}"
+NEEDED = {
+    "prepare": ({"${item}"}, {"grid.datasets.${key}"}),
+    "baseline": ({DATA}, {"seeds", "backbones.${item.backbone}", "datasets.${item.dataset}.baseline"}),
+    "finetune": (
+        {DATA, f"results/models/{CELL}/baseline"},
+        {"seeds", "padl", "backbones.${item.backbone}", "datasets.${item.dataset}.finetune"},
+    ),
+    "explain": (
+        {DATA, f"results/models/{CELL}/${{item.model}}"},
+        {"seeds", "explain", "backbones.${item.backbone}"},
+    ),
+    "localize": ({DATA, f"results/maps/{CELL}/${{item.model}}"}, {"seeds", "bootstrap"}),
+    "tabulate": (
+        {"results/scores", "experiments/results", "experiments/published"},
+        {"grid", "committed"},
+    ),
+    "plot": (
+        {
+            "results/measurements.csv",
+            "results/data",
+            "results/maps",
+            "results/scores",
+            "experiments/published",
+        },
+        {"grid", "seeds"},
+    ),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_a_stage_depends_on_the_data_and_settings_it_reads(stage):
+    data = {path for path in body(stage)["deps"] if not path.endswith(".py")}
+    assert (data, set(body(stage)["params"])) == NEEDED[stage]
 
 
 def changed(tmp_path: Path, change) -> Path:
@@ -130,6 +168,28 @@ def test_a_grid_whose_models_are_not_its_variants_is_refused(tmp_path):
 def test_a_recipe_out_of_range_is_refused_by_key(tmp_path):
     with pytest.raises(ParamsError, match="lr = -1.0 in a training recipe; it must be above 0"):
         read_params(changed(tmp_path, lambda content: content["datasets"]["mini"]["finetune"].update(lr=-1)))
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        (lambda c: c.update(seeds=[0, 0]), r"seeds: .*seeds = \[0, 0\] has one twice"),
+        (lambda c: c.update(seeds=[-1]), r"seeds\.0: Input should be greater than or equal to 0"),
+        (lambda c: c["backbones"]["small"].update(resize=32), "images resized to 32 have no crop of 60"),
+        (lambda c: c["grid"].update(backbones=[]), r"grid\.backbones: List should have at least 1 item"),
+        (
+            lambda c: c["grid"].update(datasets={"cub": "registered/cub20.json"}),
+            r"'cub' comes from registered/cub20\.json; its manifest is registered/cub\.json",
+        ),
+        (
+            lambda c: c["grid"].update(datasets={"ilsvrc300": "registered/ilsvrc300.json"}),
+            r"'ilsvrc300' has no finetune recipe; set grid.variants to \[\]",
+        ),
+    ],
+)
+def test_settings_that_would_fail_after_hours_are_refused_at_once(tmp_path, change, fault):
+    with pytest.raises(ParamsError, match=fault):
+        read_params(changed(tmp_path, change))
 
 
 def test_missing_and_broken_params_are_named(tmp_path):

@@ -11,6 +11,8 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor, nn
 
+from vitol.models import unfused_attention
+
 
 class CaptureError(ValueError):
     """The attention of a model cannot be captured; the text names the module and the reason."""
@@ -23,7 +25,7 @@ class AttentionCapture:
     """
 
     def __init__(self, modules: dict[str, nn.Module]) -> None:
-        self._names = list(modules)
+        self._modules = modules
         self._seen: dict[str, Tensor] = {}
 
     def record(self, name: str, matrix: Tensor) -> Tensor:
@@ -46,20 +48,26 @@ class AttentionCapture:
         Raises:
             CaptureError: If a block computed no matrix, or one of another shape.
         """
-        for name in self._names:
+        for name, module in self._modules.items():
             if name not in self._seen:
                 raise CaptureError(
                     f"{name} computed no attention matrix in the last forward pass; was the model called "
                     "inside the capture, and does this module's forward use its `attn_drop`?"
                 )
             shape = tuple(self._seen[name].shape)
+            heads = getattr(module, "num_heads", shape[1] if len(shape) == 4 else None)
+            if len(shape) == 4 and shape[1] != heads:
+                raise CaptureError(
+                    f"{name} is a {type(module).__name__} of {heads} heads that makes {shape[1]} matrices an "
+                    "image, so they are not what its values are weighted with"
+                )
             if len(shape) != 4 or shape[0] != batch or shape[2:] != (tokens, tokens):
                 raise CaptureError(
                     f"{name} attends with matrices of shape {shape}, not ({batch}, heads, {tokens}, "
                     f"{tokens}): rollout needs global self-attention over all tokens (windowed, pooled or "
                     "cross-covariance attention cannot be rolled out)"
                 )
-        return [self._seen[name] for name in self._names]
+        return [self._seen[name] for name in self._modules]
 
     def gradients(self, score: Tensor, matrices: list[Tensor], *, keep_graph: bool = False) -> list[Tensor]:
         """Gradient of a score with respect to every matrix.
@@ -74,21 +82,6 @@ class AttentionCapture:
             One gradient a block, (B, H, N, N). No parameter's `.grad` is touched.
         """
         return list(torch.autograd.grad(score, matrices, retain_graph=keep_graph))
-
-
-@contextmanager
-def unfused_attention(model: nn.Module) -> Iterator[None]:
-    """Let every timm attention module of a model compute its matrix, until the `with` is left.
-
-    timm reads the `fused_attn` of a module in its forward pass; environment variables act only on models
-    built later.
-    """
-    with ExitStack() as undo:
-        for module in model.modules():
-            if hasattr(module, "fused_attn"):
-                undo.callback(setattr, module, "fused_attn", module.fused_attn)
-                module.fused_attn = False  # type: ignore[assignment]
-        yield
 
 
 @contextmanager
@@ -187,7 +180,7 @@ def readout_row(model: nn.Module, tokens: int) -> Tensor:
     if pool == "token":
         row[: 2 if hasattr(model, "head_dist") else 1] = 1
     elif pool == "avg":
-        row[prefix:] = 1
+        row[0 if getattr(model, "pool_include_prefix", False) else prefix :] = 1
     else:
         raise CaptureError(
             f"{type(model).__name__} pools its tokens by {pool!r}; only 'token' and 'avg' have a row"

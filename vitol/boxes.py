@@ -202,6 +202,7 @@ def best_ious_of_maps(
     workers: int | None = None,
     progress: Callable[[], object] | None = None,
     reference_nan: bool = False,
+    names: Sequence[str] | None = None,
 ) -> IouCurves:
     """IoU curves of one localization map an image, from maps and ground truth as they come.
 
@@ -212,14 +213,15 @@ def best_ious_of_maps(
         workers: Threads (OpenCV releases Python's lock); None takes one a core. The result is the same.
         progress: Called once an image, from the calling thread.
         reference_nan: See `score_map`.
+        names: What errors call the images, n strings; None for their index.
 
     Returns:
         Curves of float64 (n, T), in [0, 1].
 
     Raises:
-        ValueError: If the lengths differ or are 0, or a map or a box is bad: then with the image's index.
+        ValueError: If the lengths differ or are 0, or a map or a box is bad: then with the image's name.
     """
-    truths = scaled_truths(boxes, image_sizes, len(maps))
+    truths = scaled_truths(boxes, image_sizes, len(maps), names)
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}; give at least 1, or None for one a core")
 
@@ -227,7 +229,7 @@ def best_ious_of_maps(
         try:
             return best_ious(score_map(maps[image], reference_nan=reference_nan), truths[image])
         except ValueError as error:
-            raise ValueError(f"image {image}: {error}") from error
+            raise ValueError(f"image {image if names is None else names[image]}: {error}") from error
 
     ious = np.empty((2, len(maps), len(THRESHOLDS)))
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
@@ -259,7 +261,9 @@ def _contour_boxes(foreground: np.ndarray) -> tuple[np.ndarray, int]:
     return boxes, int(np.argmax([cv2.contourArea(contour) for contour in contours]))
 
 
-def scaled_truths(boxes: Sequence[np.ndarray], image_sizes: np.ndarray, images: int) -> list[np.ndarray]:
+def scaled_truths(
+    boxes: Sequence[np.ndarray], image_sizes: np.ndarray, images: int, names: Sequence[str] | None = None
+) -> list[np.ndarray]:
     """Ground truth of every image in pixels of the score map, n arrays (k, 4); errors name the image."""
     if images == 0 or len(boxes) != images or np.shape(image_sizes) != (images, 2):
         raise ValueError(
@@ -271,7 +275,7 @@ def scaled_truths(boxes: Sequence[np.ndarray], image_sizes: np.ndarray, images: 
         try:
             truths.append(_checked_boxes(scale_boxes(corners, image_size), needed=True))
         except ValueError as error:
-            raise ValueError(f"image {image}: {error}") from error
+            raise ValueError(f"image {image if names is None else names[image]}: {error}") from error
     return truths
 
 

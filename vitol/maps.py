@@ -87,6 +87,10 @@ def explain(
     if images.ndim != 4 or len(images) == 0:
         raise ValueError(f"images have shape {tuple(images.shape)}, not (B, 3, H, W) with B > 0")
     needs_gradient = any(method.name == "gar" for method in methods)
+    if needs_gradient and torch.is_inference_mode_enabled():
+        raise ValueError(
+            "GAR needs gradients, which torch.inference_mode() rules out; leave it, or use torch.no_grad()"
+        )
     height, width = patch_grid(model, images)
     prefix = getattr(model, "num_prefix_tokens", 1)
     tokens = prefix + height * width

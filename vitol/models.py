@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -63,20 +64,29 @@ def create_model(
                 f"put {architecture}.safetensors into a folder and set {WEIGHTS_VARIABLE} to it"
             ) from error
     path = Path(weights)
-    _check_names(path, timm.create_model(architecture, pretrained=False, **(options or {})))
-    return timm.create_model(
-        architecture, pretrained=True, pretrained_cfg_overlay={"file": str(path)}, **arguments
-    )
+    plain = timm.create_model(architecture, pretrained=False, **(options or {}))
+    shapes = _check_names(path, plain)
+    # timm keeps the head when the weights' class count, which it reads here, is the model's.
+    overlay = {"file": str(path), "num_classes": shapes[f"{_classifiers(plain)[0]}.weight"][0]}
+    return timm.create_model(architecture, pretrained=True, pretrained_cfg_overlay=overlay, **arguments)
 
 
 def find_weights(architecture: str) -> str | Path:
-    """Where pretrained weights come from: `$VITOL_WEIGHTS/<architecture>.safetensors`, else timm's hub."""
+    """Where pretrained weights come from: the folder `$VITOL_WEIGHTS` if it is set, else timm's hub.
+
+    Raises:
+        CheckpointError: If the folder has no `<architecture>.safetensors`.
+    """
     folder = os.environ.get(WEIGHTS_VARIABLE)
-    if folder:
-        path = Path(folder) / f"{architecture}.safetensors"
-        if path.is_file():
-            return path
-    return "hub"
+    if not folder:
+        return "hub"
+    path = Path(folder) / f"{architecture}.safetensors"
+    if not path.is_file():
+        raise CheckpointError(
+            f"{WEIGHTS_VARIABLE} is set, but there is no {path}; put the weights there, or unset the variable "
+            "to take those of timm's hub"
+        )
+    return path
 
 
 def find_device() -> torch.device:
@@ -89,6 +99,21 @@ def describe_device() -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
     return f"CPU, {torch.get_num_threads()} threads, {torch.backends.cpu.get_cpu_capability()}"
+
+
+@contextmanager
+def unfused_attention(model: nn.Module) -> Iterator[None]:
+    """Let every timm attention module of a model compute its matrix, until the `with` is left.
+
+    timm reads the `fused_attn` of a module in its forward pass; environment variables act only on models
+    built later.
+    """
+    with ExitStack() as undo:
+        for module in model.modules():
+            if hasattr(module, "fused_attn"):
+                undo.callback(setattr, module, "fused_attn", module.fused_attn)
+                module.fused_attn = False  # type: ignore[assignment]
+        yield
 
 
 def save_checkpoint(path: Path, model: nn.Module, record: Mapping[str, Any]) -> None:
@@ -108,7 +133,9 @@ def save_checkpoint(path: Path, model: nn.Module, record: Mapping[str, Any]) -> 
     partial = path.with_name(path.name + ".partial")
     save_model(model, str(partial))
     partial_record = path.with_name(path.name + ".json.partial")
-    partial_record.write_text(json.dumps(record, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    partial_record.write_text(
+        json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
+    )
     partial.replace(path)
     partial_record.replace(path.with_suffix(".json"))
 
@@ -158,8 +185,17 @@ def file_digest(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def _check_names(path: Path, model: nn.Module, *, classifier_too: bool = False) -> None:
-    """Compare a file's tensor names and shapes with the model's; the classifier may differ unless said."""
+def _classifiers(model: nn.Module) -> tuple[str, ...]:
+    """Names of a timm model's last layers (a distilled DeiT has two)."""
+    named = getattr(model, "pretrained_cfg", {}).get("classifier") or "head"
+    return (named,) if isinstance(named, str) else tuple(named)
+
+
+def _check_names(path: Path, model: nn.Module, *, classifier_too: bool = False) -> dict[str, tuple[int, ...]]:
+    """Compare a file's tensor names and shapes with the model's, and return the file's shapes.
+
+    The shape of the classifier may differ unless `classifier_too`.
+    """
     if not path.is_file():
         raise CheckpointError(f"{path} is missing; give a safetensors file with timm's parameter names")
     try:
@@ -170,20 +206,15 @@ def _check_names(path: Path, model: nn.Module, *, classifier_too: bool = False) 
             f"{path} is not a safetensors file ({error}); other formats are not read"
         ) from error
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    if not classifier_too:
-        classifier = getattr(model, "pretrained_cfg", {}).get("classifier", "head")
-        heads = (classifier,) if isinstance(classifier, str) else tuple(classifier)
-        shapes, wanted = (
-            {name: shape for name, shape in part.items() if name.rpartition(".")[0] not in heads}
-            for part in (shapes, wanted)
-        )
+    free = () if classifier_too else _classifiers(model)
     faults = [f"{name} is missing" for name in sorted(wanted.keys() - shapes.keys())]
     faults += [f"{name} is not of this model" for name in sorted(shapes.keys() - wanted.keys())]
     faults += [
         f"{name} has shape {shapes[name]}, not {wanted[name]}"
         for name in sorted(shapes.keys() & wanted.keys())
-        if shapes[name] != wanted[name]
+        if shapes[name] != wanted[name] and name.rpartition(".")[0] not in free
     ]
     if faults:
         shown = "; ".join(faults[:5]) + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")
         raise CheckpointError(f"{path} does not fit {type(model).__name__}: {shown}")
+    return shapes

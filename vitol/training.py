@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, fields
@@ -13,20 +12,20 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader
 
-from vitol.attention import unfused_attention
 from vitol.datasets.images import SplitImages, TrainImages
+from vitol.models import unfused_attention
 from vitol.recipe import Recipe
 
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """What one epoch came to. Percentages in percent; `val_top1` is NaN without a validation split."""
+    """What one epoch came to. Percentages in percent; `val_top1` is None without a validation split."""
 
     epoch: int
     lr: float
     train_loss: float
     train_top1: float
-    val_top1: float
+    val_top1: float | None
 
     @classmethod
     def columns(cls) -> list[str]:
@@ -50,8 +49,9 @@ def train(
     """Train a model in place, yielding a record after every epoch.
 
     The last epoch's weights are the result (section 4.3: "last saved checkpoint"); the validation accuracy
-    is logged and chooses nothing. Bit-identical for equal arguments on one machine with one number of
-    threads.
+    is logged and chooses nothing. Bit-identical for equal arguments on one CPU with one number of threads.
+    Every call starts at epoch 0: fine-tuning with the baseline's seed sees the images in the same order and
+    crops again, as does every variant of it.
 
     Args:
         model: A classifier; p-ADL may be in it. It is trained on the device its parameters are on.
@@ -113,7 +113,7 @@ def train(
             done += recipe.batch_size
             if progress:
                 progress(done, total)
-        val_top1 = top1(model, validation, recipe) if validation else math.nan
+        val_top1 = top1(model, validation, recipe) if validation else None
         yield EpochRecord(epoch + 1, rate, loss_sum / seen, 100 * right / seen, val_top1)
     model.eval()
 

@@ -17,8 +17,7 @@ from torch.nn import functional as F
 
 from experiments.params import read_params
 from experiments.stage import console
-from vitol.attention import unfused_attention
-from vitol.models import create_model, describe_device, find_device
+from vitol.models import create_model, describe_device, find_device, unfused_attention
 from vitol.padl import Position, insert_padl
 from vitol.training import autocast
 
