@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
-from experiments.inputs import images_root
+from experiments.inputs import classes, images_root
 from experiments.names import MAP_FILES, MODELS
 from experiments.params import Params, read_params
 from experiments.stage import RESULTS, console, data_folder, maps_folder, provenance, scores_folder
@@ -45,7 +45,7 @@ def examples_figure(params: Params, dataset: str, backbone: str, path: Path) -> 
     split = read_split(data_folder(dataset) / "test")
     root = images_root(dataset, params.grid.datasets[dataset])
     seed = params.seeds[0]
-    overlays = []
+    overlays, names = [], classes(dataset)
     maps = {
         (model, name): np.load(
             maps_folder(dataset, backbone, model) / f"seed{seed}" / f"{file}.npy",
@@ -64,7 +64,8 @@ def examples_figure(params: Params, dataset: str, backbone: str, path: Path) -> 
         with Image.open(root / split.ids[index]) as image:
             pixels = np.asarray(image.convert("RGB"))
         size, truth = split.sizes[index], split.boxes[index]
-        title = split.subsets[index] if split.subsets else split.ids[index]
+        subset = f"{split.subsets[index]}: " if split.subsets else ""
+        title = f"{subset}{names[split.labels[index]].partition(',')[0]}"[:28]
         overlays.append(Overlay(pixels, title, None, truth, np.zeros((0, 4))))
         for (model, name), of_split in maps.items():
             score = score_map(of_split[index])

@@ -8,7 +8,7 @@ import shutil
 from itertools import product
 from typing import Any
 
-from experiments.params import Params, read_params
+from experiments.params import Params, is_registered, read_params
 from experiments.stage import RESULTS, checkpoint_path, console
 from experiments.tabulate import COMMITTED, grid_measurements
 
@@ -43,7 +43,7 @@ def used(params: Params) -> dict[str, Any]:
 
 
 def main(name: str) -> None:
-    """Write measurements.csv, provenance.json, the epoch logs and the pictures of the grid's run."""
+    """Write measurements.csv, provenance.json, the epoch logs and our own pictures of the grid's run."""
     params = read_params()
     measurements = grid_measurements(params)
     grid = params.grid
@@ -63,11 +63,11 @@ def main(name: str) -> None:
         log = checkpoint_path(dataset, backbone, model, seed).with_suffix(".csv")
         if log.is_file():
             shutil.copy(log, folder / f"log-{dataset}-{backbone}-{model}-seed{seed}.csv")
-    for figure in sorted((RESULTS / "figures").glob("*.png")):
-        if figure.stem.partition("-")[2] in {
-            "-".join(cell) for cell in product(grid.datasets, grid.backbones)
-        }:
-            shutil.copy(figure, folder)
+    for dataset, backbone in product(grid.datasets, grid.backbones):
+        # Pictures of registered images are not ours to hand on.
+        kinds = ("subsets",) if is_registered(grid.datasets[dataset]) else ("subsets", "examples")
+        for kind in kinds:
+            shutil.copy(RESULTS / "figures" / f"{kind}-{dataset}-{backbone}.png", folder)
     console.print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 
