@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import argparse
 from pathlib import Path
 
 import torch
 
 from experiments.fit import fit
-from experiments.inputs import classes, images_root
+from experiments.inputs import classes
 from experiments.params import read_params
-from experiments.stage import checkpoint_path, provenance
+from experiments.stage import checkpoint_path, options, provenance
 from vitol.models import create_model, file_digest, find_weights, save_checkpoint
 
 
@@ -46,23 +45,17 @@ def main(dataset: str, backbone_name: str) -> None:
                     )
                 save_checkpoint(checkpoint, model, {**record, "seed": seed})
                 continue
-            root = images_root(dataset, params.grid.datasets[dataset])
             facts[f"seed{seed}"] = fit(
                 model,
                 checkpoint,
                 record,
+                recipe,
+                params=params,
                 dataset=dataset,
-                root=root,
-                backbone=backbone,
-                recipe=recipe,
+                backbone=backbone_name,
                 seed=seed,
-                workers=params.workers,
             )
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--backbone", required=True)
-    arguments = parser.parse_args()
-    main(arguments.dataset, arguments.backbone)
+    main(*options(__doc__, "dataset", "backbone"))

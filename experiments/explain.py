@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from pathlib import Path
 
@@ -13,7 +12,7 @@ from torch.utils.data import DataLoader
 from experiments.inputs import classes, images_root
 from experiments.names import MAP_FILES
 from experiments.params import read_params
-from experiments.stage import checkpoint_path, data_folder, maps_folder, progress_bar, provenance
+from experiments.stage import checkpoint_path, data_folder, maps_folder, options, progress_bar, provenance
 from vitol.datasets.images import SplitImages
 from vitol.datasets.splits import read_split
 from vitol.maps import Method, explain
@@ -84,9 +83,4 @@ def main(dataset: str, backbone_name: str, model_name: str) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--backbone", required=True)
-    parser.add_argument("--model", required=True)
-    arguments = parser.parse_args()
-    main(arguments.dataset, arguments.backbone, arguments.model)
+    main(*options(__doc__, "dataset", "backbone", "model"))

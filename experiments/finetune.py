@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 from contextlib import nullcontext
 
 from experiments.fit import fit
-from experiments.inputs import classes, images_root
+from experiments.inputs import classes
 from experiments.names import MODELS
 from experiments.params import read_params
-from experiments.stage import checkpoint_path, provenance
+from experiments.stage import checkpoint_path, options, provenance
 from vitol.models import load_checkpoint
 from vitol.padl import insert_padl
 
@@ -32,30 +31,25 @@ def main(dataset: str, backbone_name: str, variant: str) -> None:
             start = checkpoint_path(dataset, backbone_name, "baseline", seed)
             model, record = load_checkpoint(start, num_classes=len(classes(dataset)))
             settings = params.padl.model_dump()
-            inserted = insert_padl(model, position, **settings) if position else nullcontext()
-            with inserted:
+            made = {
+                **{key: record[key] for key in ("architecture", "options", "num_classes", "weights")},
+                "variant": variant,
+                "padl": {"position": position, **settings} if position else None,
+                "from": record,
+            }
+            checkpoint = checkpoint_path(dataset, backbone_name, variant, seed)
+            with insert_padl(model, position, **settings) if position else nullcontext():
                 facts[f"seed{seed}"] = fit(
                     model,
-                    checkpoint_path(dataset, backbone_name, variant, seed),
-                    {
-                        **{key: record[key] for key in ("architecture", "options", "num_classes", "weights")},
-                        "variant": variant,
-                        "padl": {"position": position, **settings} if position else None,
-                        "from": record,
-                    },
+                    checkpoint,
+                    made,
+                    recipe,
+                    params=params,
                     dataset=dataset,
-                    root=images_root(dataset, params.grid.datasets[dataset]),
-                    backbone=backbone,
-                    recipe=recipe,
+                    backbone=backbone_name,
                     seed=seed,
-                    workers=params.workers,
                 )
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--backbone", required=True)
-    parser.add_argument("--variant", required=True)
-    arguments = parser.parse_args()
-    main(arguments.dataset, arguments.backbone, arguments.variant)
+    main(*options(__doc__, "dataset", "backbone", "variant"))

@@ -10,7 +10,8 @@ from typing import Any
 
 from torch import nn
 
-from experiments.params import Backbone
+from experiments.inputs import images_root
+from experiments.params import Params
 from experiments.stage import console, data_folder, progress_bar
 from vitol.datasets.images import SplitImages, TrainImages
 from vitol.datasets.splits import read_split
@@ -28,13 +29,12 @@ def fit(
     model: nn.Module,
     checkpoint: Path,
     record: dict[str, Any],
-    *,
-    dataset: str,
-    root: Path,
-    backbone: Backbone,
     recipe: Recipe,
+    *,
+    params: Params,
+    dataset: str,
+    backbone: str,
     seed: int,
-    workers: int,
 ) -> dict[str, Any]:
     """Train a model and write checkpoint and log.
 
@@ -42,23 +42,21 @@ def fit(
         model: The model, p-ADL in it where wanted.
         checkpoint: The file to write, `.safetensors`; its log goes beside it as `.csv`.
         record: What made the model; schedule, seed and final figures are added.
-        dataset: A prepared data set.
-        root: Where its images are.
-        backbone: Sides of the images.
         recipe: The schedule.
+        params: The settings, for the sides of the images and the workers.
+        dataset: A prepared data set.
+        backbone: The model's name in params.yaml.
         seed: Seed of order, crops, dropout and p-ADL.
-        workers: Processes that decode images.
 
     Returns:
         Device, throughput and wall time of the training, for the provenance.
     """
-    folder = data_folder(dataset)
-    images = TrainImages(read_split(folder / "train"), root, backbone.image_size, backbone.resize, seed)
-    validation = (
-        SplitImages(read_split(folder / "val"), root, backbone.image_size)
-        if (folder / "val").exists()
-        else None
-    )
+    folder, root = data_folder(dataset), images_root(dataset, params.grid.datasets[dataset])
+    sides = params.backbones[backbone]
+    images = TrainImages(read_split(folder / "train"), root, sides.image_size, sides.resize, seed)
+    validation = None
+    if (folder / "val").exists():
+        validation = SplitImages(read_split(folder / "val"), root, sides.image_size)
     log: list[EpochRecord] = []
     start = time.perf_counter()
     with progress_bar() as bar:
@@ -69,7 +67,7 @@ def fit(
             recipe,
             validation=validation,
             seed=seed,
-            workers=workers,
+            workers=params.workers,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
         for epoch in epochs:

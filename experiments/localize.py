@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -11,7 +10,7 @@ import pandas as pd
 
 from experiments.names import MAP_FILES, MODELS
 from experiments.params import Params, read_params
-from experiments.stage import data_folder, maps_folder, progress_bar, provenance, scores_folder
+from experiments.stage import data_folder, maps_folder, options, progress_bar, provenance, scores_folder
 from vitol.boxes import IouCurves, best_ious_of_maps
 from vitol.datasets.splits import Split, read_split
 from vitol.floors import full_image_ious, gaussian_ious
@@ -119,9 +118,4 @@ def main(dataset: str, backbone: str, model: str) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True)
-    parser.add_argument("--backbone", required=True)
-    parser.add_argument("--model", required=True)
-    arguments = parser.parse_args()
-    main(arguments.dataset, arguments.backbone, arguments.model)
+    main(*options(__doc__, "dataset", "backbone", "model"))

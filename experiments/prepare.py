@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from pathlib import Path
 
 from experiments.params import is_registered, read_params
-from experiments.stage import console, data_folder, provenance
+from experiments.stage import console, data_folder, options, provenance
 from vitol.datasets import mini
 from vitol.datasets.layout import Layout, with_validation_cut
 from vitol.datasets.register import load
@@ -44,6 +43,4 @@ def main(dataset: str) -> None:
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--dataset", required=True)
-    main(parser.parse_args().dataset)
+    main(*options(__doc__, "dataset"))

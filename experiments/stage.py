@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -58,6 +59,14 @@ def scores_folder(dataset: str, backbone: str, model: str) -> Path:
 def checkpoint_path(dataset: str, backbone: str, model: str, seed: int) -> Path:
     """The weights of a model."""
     return models_folder(dataset, backbone, model) / f"seed{seed}.safetensors"
+
+
+def options(description: str | None, *names: str) -> list[str]:
+    """Values of the command line's options --NAME, all of them required, in the order of the names."""
+    parser = argparse.ArgumentParser(description=description)
+    for name in names:
+        parser.add_argument(f"--{name}", required=True)
+    return list(vars(parser.parse_args()).values())
 
 
 class RateColumn(ProgressColumn):
