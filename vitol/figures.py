@@ -28,7 +28,8 @@ _MAPS = {"AR": "#0072B2", "GAR": "#D55E00", "LRP": "#009E73"}  # told apart by c
 _PLAIN, _QUIET = "#333333", "#8C8C8C"
 _TRAININGS = {"baseline": ("baseline", "o"), "control": ("control", "s"), "padl": ("p-ADL", "^")}
 _DASHES: dict[str, tuple] = {"Gaussian": (0, (5, 2)), "Full image": (0, (1, 1.2))}
-_COMPANIONS = {"GTKnownLoc": "GTKnownLocV1"}  # a cross beside the former's mark
+# Metrics shown as a small mark below that of another.
+_COMPANIONS = {"GTKnownLocV1": ("GTKnownLoc", "x"), "PredictedLoc": ("GTKnownLoc", "+")}
 _STYLE = {
     **sns.axes_style("whitegrid"),
     "font.family": ["DejaVu Sans"],
@@ -170,7 +171,7 @@ def _dot_plot(cells: pd.DataFrame, title: str, note: str, path: Path) -> None:
 
     `cells` has the columns of `vitol.tables.Table.cells`, and name, the text beside a line.
     """
-    metrics = [metric for metric in cells["metric"].unique() if metric not in _COMPANIONS.values()]
+    metrics = [metric for metric in cells["metric"].unique() if metric not in _COMPANIONS]
     names = cells.drop_duplicates("line").set_index("line")["name"].sort_index()
     groups = cells.groupby("group", sort=False)["of_paper"].first()
     width = _LABELS + sum(_PANEL + _GAP + _NUMBER * (1 + of_paper) for of_paper in groups)
@@ -181,7 +182,9 @@ def _dot_plot(cells: pd.DataFrame, title: str, note: str, path: Path) -> None:
         figure = Figure(figsize=(width, height))
         figure.text(0.1 / width, 1 - 0.18 / height, title, fontsize=10, fontweight="bold", va="center")
         for row, metric in enumerate(metrics):
-            entries, crosses = (cells[cells["metric"] == m] for m in (metric, _COMPANIONS.get(metric)))
+            entries = cells[cells["metric"] == metric]
+            beside = [name for name, (host, _) in _COMPANIONS.items() if host == metric]
+            crosses = cells[cells["metric"].isin(beside)]
             numbers = pd.concat([entries, crosses])[["paper", "ours", "ci_low", "ci_high"]]
             limits = (
                 max((numbers.min().min() - 2) // 10 * 10, 0),
@@ -232,7 +235,8 @@ def _draw_panel(axes: Axes, entries: pd.DataFrame, crosses: pd.DataFrame) -> Non
         axes.text(paper_at, y, paper, transform=beside, color=_PLAIN, ha="right", va="center")
     for entry in crosses.to_dict("records"):
         colour = _MAPS.get(entry["label"], _PLAIN)
-        axes.plot(entry["ours"], entry["line"] + 0.28, "x", color=colour, markersize=3, zorder=5)
+        marker = _COMPANIONS[entry["metric"]][1]
+        axes.plot(entry["ours"], entry["line"] + 0.28, marker, color=colour, markersize=3, zorder=5)
     axes.axhline(
         (entries["row"] > 0).sum() - 0.5, color=_QUIET, linewidth=0.6
     )  # below it, rows the paper lacks
@@ -250,9 +254,9 @@ def _draw_legend(figure: Figure, cells: pd.DataFrame, place: tuple[float, float]
     for variant, (name, marker) in _TRAININGS.items():
         if variant in set(run["variant"]):
             handles.append(Line2D([], [], marker=marker, color=_PLAIN, ls="", ms=5, label=name))
-    if set(run["metric"]).intersection(_COMPANIONS.values()):
-        crosses = ", ".join(f"{cross} under {metric}" for metric, cross in _COMPANIONS.items())
-        handles.append(Line2D([], [], marker="x", color=_PLAIN, ls="", ms=4, label=crosses))
+    for name, (_, marker) in _COMPANIONS.items():
+        if name in set(run["metric"]):
+            handles.append(Line2D([], [], marker=marker, color=_PLAIN, ls="", ms=4, label=name))
     for name in (name for name in FLOORS if name in set(run["label"])):
         handles.append(Line2D([], [], color=_PLAIN, linestyle=_DASHES[name], label=FLOORS[name]))
     figure.legend(
