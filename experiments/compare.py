@@ -48,6 +48,11 @@ def differences(ours: pd.DataFrame, reference: pd.DataFrame, tolerance: float) -
 def main() -> None:
     """Print how this run compares; say so when the committed copy is of another grid."""
     tolerance = read_params().tolerance
+    if not REFERENCE.is_file():
+        console.print(
+            f"Nothing to compare: there is no {REFERENCE}; `python -m experiments.publish mini` makes it."
+        )
+        return
     compared = differences(read_scores(RESULTS / "measurements.csv"), read_scores(REFERENCE), tolerance)
     if compared.empty:
         console.print(f"Nothing to compare: {REFERENCE} has no model of this grid.")
