@@ -37,7 +37,7 @@ bench: env ## run the benchmarks, one after another
 notebooks: env ## execute the notebooks to results/notebooks (needs `make repro` first)
 	mkdir -p results/notebooks
 	@set -e; for script in notebooks/*.py; do \
-	  jupytext --quiet --to ipynb --execute --output results/notebooks/$$(basename $$script .py).ipynb $$script; \
+	  jupytext --quiet --set-kernel python3 --to ipynb --execute --output results/notebooks/$$(basename $$script .py).ipynb $$script; \
 	done; ls results/notebooks
 
 lock: ## compile requirements.txt anew from pyproject.toml (needs uv)

@@ -132,9 +132,9 @@ def top1(model: nn.Module, images: SplitImages, recipe: Recipe) -> float:
 
 
 def attention_for(model: nn.Module, device: torch.device) -> AbstractContextManager[None]:
-    """Unfused attention on the CPU, where the backward pass of the fused kernel is far slower in bfloat16.
+    """Unfused attention on the CPU, where the fused kernel's backward pass is slow in bfloat16.
 
-    Measured on two cores of a Zen 4, batch 64, 101 tokens, width 128: 292 ms a step against 1015 ms.
+    `experiments/benchmarks/training_step.py` measures it: 1.8 times slower a step on two cores of a Zen 4.
     """
     return unfused_attention(model) if device.type == "cpu" else nullcontext()
 
