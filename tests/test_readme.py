@@ -6,13 +6,14 @@ from pathlib import Path
 
 from conftest import ROOT
 
-from experiments.summary import summary
+from experiments.summary import summary, top1_by_subset
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def test_the_table_of_results_is_that_of_the_committed_runs():
-    assert summary(ROOT / "experiments" / "results") in README
+def test_the_tables_of_results_are_those_of_the_committed_runs():
+    for table in (summary, top1_by_subset):
+        assert table(ROOT / "experiments" / "results") in README
 
 
 def test_linked_files_exist():
