@@ -8,10 +8,14 @@ import sys
 from pathlib import Path
 
 import pytest
+import timm
+import torch
 import yaml
 from conftest import ROOT
 
 from experiments.params import ParamsError, read_params
+from vitol.attention import patch_grid
+from vitol.models import create_model
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
@@ -199,3 +203,19 @@ def test_missing_and_broken_params_are_named(tmp_path):
     broken.write_text("a: [1")
     with pytest.raises(ParamsError, match="is no YAML"):
         read_params(broken)
+
+
+@pytest.mark.parametrize("name", ["small", "base"])
+def test_minis_backbones_have_a_grid_of_at_least_eight_by_eight(name):
+    backbone = read_params(ROOT / "params.yaml").backbones[name]
+    model = create_model(backbone.architecture, 8, options=backbone.options).eval()
+    images = torch.zeros(1, 3, backbone.image_size, backbone.image_size)
+    assert model(images).shape == (1, 8)
+    assert min(patch_grid(model, images)) >= 8
+
+
+@pytest.mark.parametrize("name", ["deit_tiny", "deit_small", "deit_base"])
+def test_backbones_for_real_data_are_timm_models_with_pretrained_weights(name):
+    backbone = read_params(ROOT / "params.yaml").backbones[name]
+    assert backbone.pretrained and timm.is_model_pretrained(backbone.architecture)
+    assert (backbone.image_size, backbone.resize) == (224, 256)
