@@ -41,7 +41,11 @@ notebooks: env ## execute the notebooks to results/notebooks (needs `make repro`
 	done; ls results/notebooks
 
 lock: ## compile requirements.txt anew from pyproject.toml (needs uv)
-	uv pip compile --universal --python-version 3.11 --all-extras --no-annotate --no-header pyproject.toml -o requirements.txt
+	uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-header \
+	  --no-emit-index-url pyproject.toml -o requirements.txt
+	{ echo "# Exact versions for every platform, made by \`make lock\`; torch and torchvision go together."; \
+	  cat requirements.txt; } > requirements.new
+	mv requirements.new requirements.txt
 
 clean: ## remove results and the environment
 	rm -rf results .venv
