@@ -47,12 +47,18 @@ def main(name: str) -> None:
     params = read_params()
     measurements = grid_measurements(params)
     grid = params.grid
-    stages = {}
-    for name_of_stage in stage_names(params):
-        path = RESULTS / "provenance" / f"{name_of_stage}.json"
+    # Pictures of registered images are not ours to hand on.
+    pictures = [
+        RESULTS / "figures" / f"{kind}-{dataset}-{backbone}.png"
+        for dataset, backbone in product(grid.datasets, grid.backbones)
+        for kind in ("subsets", "examples")
+        if kind == "subsets" or not is_registered(grid.datasets[dataset])
+    ]
+    records = {stage: RESULTS / "provenance" / f"{stage}.json" for stage in stage_names(params)}
+    for path in (*records.values(), *pictures):
         if not path.is_file():
             raise ValueError(f"{path} is missing; run `dvc repro` for this grid first")
-        stages[name_of_stage] = json.loads(path.read_text(encoding="utf-8"))
+    stages = {stage: json.loads(path.read_text(encoding="utf-8")) for stage, path in records.items()}
     text = json.dumps({"params": used(params), "stages": stages}, indent=1, sort_keys=True)
     folder = COMMITTED / name
     shutil.rmtree(folder, ignore_errors=True)
@@ -63,11 +69,8 @@ def main(name: str) -> None:
         log = checkpoint_path(dataset, backbone, model, seed).with_suffix(".csv")
         if log.is_file():
             shutil.copy(log, folder / f"log-{dataset}-{backbone}-{model}-seed{seed}.csv")
-    for dataset, backbone in product(grid.datasets, grid.backbones):
-        # Pictures of registered images are not ours to hand on.
-        kinds = ("subsets",) if is_registered(grid.datasets[dataset]) else ("subsets", "examples")
-        for kind in kinds:
-            shutil.copy(RESULTS / "figures" / f"{kind}-{dataset}-{backbone}.png", folder)
+    for picture in pictures:
+        shutil.copy(picture, folder)
     console.print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 
