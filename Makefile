@@ -33,6 +33,7 @@ lint: env ## check style and types
 
 bench: env ## run the benchmarks, one after another
 	python -m experiments.benchmarks.training_step
+	python -m experiments.benchmarks.maps
 
 notebooks: env ## execute the notebooks to results/notebooks (needs `make repro` first)
 	mkdir -p results/notebooks

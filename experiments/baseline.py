@@ -10,6 +10,7 @@ from experiments.fit import fit
 from experiments.inputs import classes
 from experiments.params import read_params
 from experiments.stage import checkpoint_path, options, provenance
+from vitol.datasets.images import MEAN, STD
 from vitol.models import create_model, file_digest, find_weights, save_checkpoint
 
 
@@ -35,6 +36,9 @@ def main(dataset: str, backbone_name: str) -> None:
                 "num_classes": len(names),
                 "variant": "baseline",
                 "weights": describe(weights),
+                "classes": list(names),
+                "mean": list(MEAN),
+                "std": list(STD),
             }
             checkpoint = checkpoint_path(dataset, backbone_name, "baseline", seed)
             if recipe is None:
@@ -54,6 +58,7 @@ def main(dataset: str, backbone_name: str) -> None:
                 dataset=dataset,
                 backbone=backbone_name,
                 seed=seed,
+                draws=seed,
             )
 
 

@@ -12,6 +12,12 @@ from experiments.stage import checkpoint_path, options, provenance
 from vitol.models import load_checkpoint
 from vitol.padl import insert_padl
 
+# Of the baseline's record, what holds for the fine-tuned model too.
+KEPT = ("architecture", "options", "num_classes", "weights", "classes", "mean", "std")
+# Added to the run's seed where fine-tuning draws order, crops, dropout and p-ADL: with the seed itself, which the
+# baseline drew with, it would see the baseline's first epochs again.
+OWN_DRAWS = 1_000_000
+
 
 def main(dataset: str, backbone_name: str, variant: str) -> None:
     """Fine-tune every seed's baseline; variants differ in p-ADL and in nothing else."""
@@ -32,7 +38,7 @@ def main(dataset: str, backbone_name: str, variant: str) -> None:
             model, record = load_checkpoint(start, num_classes=len(classes(dataset)))
             settings = params.padl.model_dump()
             made = {
-                **{key: record[key] for key in ("architecture", "options", "num_classes", "weights")},
+                **{key: record[key] for key in KEPT},
                 "variant": variant,
                 "padl": {"position": position, **settings} if position else None,
                 "from": record,
@@ -48,6 +54,7 @@ def main(dataset: str, backbone_name: str, variant: str) -> None:
                     dataset=dataset,
                     backbone=backbone_name,
                     seed=seed,
+                    draws=seed + OWN_DRAWS,
                 )
 
 

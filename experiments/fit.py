@@ -35,25 +35,27 @@ def fit(
     dataset: str,
     backbone: str,
     seed: int,
+    draws: int,
 ) -> dict[str, Any]:
     """Train a model and write checkpoint and log.
 
     Args:
         model: The model, p-ADL in it where wanted.
         checkpoint: The file to write, `.safetensors`; its log goes beside it as `.csv`.
-        record: What made the model; schedule, seed and final figures are added.
+        record: What made the model; schedule, seeds and final figures are added.
         recipe: The schedule.
         params: The settings, for the sides of the images and the workers.
         dataset: A prepared data set.
         backbone: The model's name in params.yaml.
-        seed: Seed of order, crops, dropout and p-ADL.
+        seed: Seed of the run, recorded.
+        draws: Seed of order, crops, dropout and p-ADL, recorded.
 
     Returns:
         Device, throughput and wall time of the training, for the provenance.
     """
     folder, root = data_folder(dataset), images_root(dataset, params.grid.datasets[dataset])
     sides = params.backbones[backbone]
-    images = TrainImages(read_split(folder / "train"), root, sides.image_size, sides.resize, seed)
+    images = TrainImages(read_split(folder / "train"), root, sides.image_size, sides.resize, draws)
     validation = None
     if (folder / "val").exists():
         validation = SplitImages(read_split(folder / "val"), root, sides.image_size)
@@ -66,7 +68,7 @@ def fit(
             images,
             recipe,
             validation=validation,
-            seed=seed,
+            seed=draws,
             workers=params.workers,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
@@ -79,7 +81,7 @@ def fit(
                 f"val top-1 {percent(epoch.val_top1)}  "
                 f"{epoch.epoch * len(images) / seconds:.0f} images/s"
             )
-    record = {**record, "recipe": asdict(recipe), "seed": seed, "final": asdict(log[-1])}
+    record = {**record, "recipe": asdict(recipe), "seed": seed, "draws": draws, "final": asdict(log[-1])}
     save_checkpoint(checkpoint, model.cpu(), record)
     with checkpoint.with_suffix(".csv").open("w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, EpochRecord.columns(), lineterminator="\n")

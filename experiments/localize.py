@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.names import MAP_FILES, MODELS
+from experiments.names import MAP_FILES, MODELS, OF_CLASS, PREDICTED
 from experiments.params import Params, read_params
 from experiments.stage import data_folder, maps_folder, options, progress_bar, provenance, scores_folder
 from vitol.boxes import IouCurves, best_ious_of_maps
@@ -25,24 +25,22 @@ def score_maps(
 ) -> dict[str, tuple[IouCurves, np.ndarray]]:
     """IoU curves of every map file: of the label's maps, and of the predicted class's (all contours).
 
-    The two sets of maps differ only where the class is wrong, so only those are scored twice.
+    The two sets of maps differ only where the class is wrong, so only those are scored twice; a map without a
+    class is the same for both.
     """
     scored = {}
     wrong = np.flatnonzero(~correct)
-    for name in dict.fromkeys(MAP_FILES.values()):
-        label, predicted = (
-            np.load(folder / f"{name}{end}.npy", allow_pickle=False) for end in ("", "-predicted")
-        )
-        names = [f"{split.ids[index]}, {name}.npy" for index in range(len(split))]
-        curves = best_ious_of_maps(label, split.sizes, split.boxes, names=names, progress=progress)
+    for file in dict.fromkeys(MAP_FILES.values()):
+        maps = np.load(folder / f"{file}.npy", allow_pickle=False)
+        names = [f"{split.ids[index]}, {file}.npy" for index in range(len(split))]
+        curves = best_ious_of_maps(maps, split.sizes, split.boxes, names=names, progress=progress)
         of_predicted = curves.all.copy()
-        if len(wrong):
+        if file in OF_CLASS and len(wrong):
+            maps = np.load(folder / f"{file}{PREDICTED}.npy", allow_pickle=False)[wrong]
             boxes = [split.boxes[index] for index in wrong]
-            names = [f"{split.ids[index]}, {name}-predicted.npy" for index in wrong]
-            of_predicted[wrong] = best_ious_of_maps(
-                predicted[wrong], split.sizes[wrong], boxes, names=names
-            ).all
-        scored[name] = (curves, of_predicted)
+            names = [f"{split.ids[index]}, {file}{PREDICTED}.npy" for index in wrong]
+            of_predicted[wrong] = best_ious_of_maps(maps, split.sizes[wrong], boxes, names=names).all
+        scored[file] = (curves, of_predicted)
     return scored
 
 
@@ -65,15 +63,21 @@ def subsets(split: Split) -> Iterator[tuple[str, np.ndarray]]:
 def measurements_of_seed(
     folder: Path, split: Split, params: Params, progress: Callable[[], None]
 ) -> pd.DataFrame:
-    """Measurements of one seed's maps, with the columns map, preset, subset and those of a measurement."""
+    """Measurements of one seed's maps, with the columns map, preset, subset and those of a measurement.
+
+    Where presets share a file it is measured once, and stands in the rows of each.
+    """
     correct = np.load(folder / "logits.npy", allow_pickle=False).argmax(axis=1) == split.labels
-    scored = score_maps(folder, split, correct, progress)
-    curves = {key: scored[name] for key, name in MAP_FILES.items()}
-    curves |= {(name, ""): (of_floor, of_floor.all) for name, of_floor in floors(split).items()}
+    curves = score_maps(folder, split, correct, progress)
+    sources: dict[tuple[str, str], str] = {key: file for key, file in MAP_FILES.items()}
+    for floor, of_floor in floors(split).items():
+        curves[floor] = (of_floor, of_floor.all)
+        sources[floor, ""] = floor
+    sources["", ""] = "ar-release"  # Top-1 Cls has no map: it is the same beside every one
     rows = []
     for subset, members in subsets(split):
-        by_map: dict[tuple[str, str], list[Measurement]] = {
-            key: measure(
+        measured: dict[str, list[Measurement]] = {
+            source: measure(
                 of_label.all[members],
                 of_label.largest[members],
                 of_predicted[members],
@@ -81,13 +85,14 @@ def measurements_of_seed(
                 replicates=params.bootstrap.replicates,
                 seed=params.bootstrap.seed,
             )
-            for key, (of_label, of_predicted) in curves.items()
+            for source, (of_label, of_predicted) in curves.items()
         }
-        # Top-1 Cls has no map: it is the same in every list.
-        top1 = [m for m in by_map["AR", "release"] if m.metric == "Top1Cls"]
-        by_map = {key: [m for m in found if m.metric != "Top1Cls"] for key, found in by_map.items()}
-        for (name, preset), found in {**by_map, ("", ""): top1}.items():
-            rows += [{**vars(m), "subset": subset, "map": name, "preset": preset} for m in found]
+        for (name, preset), source in sources.items():
+            rows += [
+                {**vars(m), "subset": subset, "map": name, "preset": preset}
+                for m in measured[source]
+                if (m.metric == "Top1Cls") == (name == "")
+            ]
     return pd.DataFrame(rows)
 
 

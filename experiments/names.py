@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from vitol.methods import ABOUT, MethodName, Preset
+
 
 class Model(NamedTuple):
     """A model of the grid as measurements name it, and its name for people."""
@@ -20,10 +22,21 @@ MODELS = {
     "mpm": Model("padl", "MpM", "p-ADL MpM"),
 }
 
-# The file, without its end, that holds the maps of (map, preset). AR is the same in both presets.
-MAP_FILES = {
+
+# Maps of the tables, by the method that makes them.
+METHODS: dict[str, MethodName] = {"AR": "ar", "GAR": "gar", "LRP": "lrp"}
+
+# The file, without its end, that holds the maps of (map, preset). AR normalises the rows of I + A in both presets,
+# as its authors do, and LRP in neither, as Eqs. 9-10 and the released code: one file serves both.
+MAP_FILES: dict[tuple[str, Preset], str] = {
     ("AR", "release"): "ar-release",
     ("AR", "paper"): "ar-release",
     ("GAR", "release"): "gar-release",
     ("GAR", "paper"): "gar-paper",
+    ("LRP", "release"): "lrp-release",
+    ("LRP", "paper"): "lrp-release",
 }
+
+# Files with a second one beside them, PREDICTED added to its name: the maps of the predicted class, not the label.
+OF_CLASS = {file for (name, _), file in MAP_FILES.items() if ABOUT[METHODS[name]].of_class}
+PREDICTED = "-predicted"

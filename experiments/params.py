@@ -9,6 +9,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from vitol.datasets.registered import REGISTERED
+from vitol.methods import MethodName
 from vitol.recipe import Recipe
 
 # What pydantic calls a key that a model, or a dataclass, does not have.
@@ -92,6 +93,15 @@ class Explain(Strict):
     batch_size: int = Field(gt=0)
 
 
+class Randomize(Strict):
+    """Settings of the sanity check: which maps of how many test images, and the seed of the random weights."""
+
+    images: int = Field(gt=0)
+    batch_size: int = Field(gt=0)
+    seed: int = Field(ge=0)
+    methods: list[MethodName] = Field(min_length=1)
+
+
 class Bootstrap(Strict):
     """Settings of the intervals."""
 
@@ -109,6 +119,7 @@ class Params(Strict):
     datasets: dict[str, Dataset]
     workers: int = Field(ge=0)
     explain: Explain
+    randomize: Randomize
     bootstrap: Bootstrap
     committed: list[str]
     tolerance: float = Field(gt=0)

@@ -11,16 +11,26 @@ from PIL import Image
 from experiments.inputs import classes, images_root
 from experiments.names import MAP_FILES, MODELS
 from experiments.params import Params, read_params
-from experiments.stage import RESULTS, console, data_folder, maps_folder, provenance, scores_folder
+from experiments.stage import (
+    RESULTS,
+    console,
+    data_folder,
+    maps_folder,
+    provenance,
+    sanity_folder,
+    scores_folder,
+)
 from experiments.tabulate import PUBLISHED, TABLES
 from vitol.boxes import boxes_at, score_map
 from vitol.datasets.splits import Split, read_split
 from vitol.figures import Overlay, overlay_figure, subset_figure, table_figure
 from vitol.measurements import read_scores
+from vitol.sanity_figure import sanity_figure
 from vitol.tables import build_table, render
 
 FIGURES = RESULTS / "figures"
 EXAMPLES = 4  # test images in the picture of examples
+EXAMPLE_MODELS = ("baseline", "mmp")  # those of the paper's Figure 6
 
 
 def example_indices(split: Split) -> list[int]:
@@ -40,8 +50,17 @@ def threshold_of(folder: Path, map_name: str, seed: int) -> float:
     return float(chosen["threshold"].item())
 
 
+def read_pixels(path: Path) -> np.ndarray:
+    """An image as RGB, (H, W, 3) uint8."""
+    with Image.open(path) as image:
+        return np.asarray(image.convert("RGB"))
+
+
 def examples_figure(params: Params, dataset: str, backbone: str, path: Path) -> None:
-    """Test images beside every model's maps for the label: true box green, the largest contour's box red."""
+    """Test images beside maps for the label, without and with p-ADL, as in the paper's Figure 6.
+
+    The true box is green, the largest contour's box red.
+    """
     split = read_split(data_folder(dataset) / "test")
     root = images_root(dataset, params.grid.datasets[dataset])
     seed = params.seeds[0]
@@ -53,6 +72,7 @@ def examples_figure(params: Params, dataset: str, backbone: str, path: Path) -> 
             allow_pickle=False,
         )
         for model in params.grid.models
+        if model in EXAMPLE_MODELS
         for (name, preset), file in MAP_FILES.items()
         if preset == "release"
     }
@@ -61,8 +81,7 @@ def examples_figure(params: Params, dataset: str, backbone: str, path: Path) -> 
         for model, name in maps
     }
     for index in example_indices(split):
-        with Image.open(root / split.ids[index]) as image:
-            pixels = np.asarray(image.convert("RGB"))
+        pixels = read_pixels(root / split.ids[index])
         size, truth = split.sizes[index], split.boxes[index]
         subset = f"{split.subsets[index]}: " if split.subsets else ""
         title = f"{subset}{names[split.labels[index]].partition(',')[0]}"[:28]
@@ -72,6 +91,19 @@ def examples_figure(params: Params, dataset: str, backbone: str, path: Path) -> 
             box = boxes_at(score, thresholds[model, name], "largest") * size[[0, 1, 0, 1]] / score.shape[0]
             overlays.append(Overlay(pixels, f"{MODELS[model].title}: {name}", score, truth, box))
     overlay_figure(overlays, path, columns=1 + len(maps))
+
+
+def randomized_figure(params: Params, dataset: str, backbone: str, path: Path) -> None:
+    """How far the baseline's maps follow its weights, and the maps of the first image of the check."""
+    folder = sanity_folder(dataset, backbone)
+    frame = pd.read_csv(folder / "similarity.csv", keep_default_na=False)
+    first, *_ = (folder / "images.txt").read_text(encoding="utf-8").splitlines()
+    maps = {
+        name: np.load(folder / f"{name}.npy", allow_pickle=False)[:, 0] for name in frame["method"].unique()
+    }
+    pixels = read_pixels(images_root(dataset, params.grid.datasets[dataset]) / first)
+    title = f"{dataset}, {backbone}: maps of the baseline under randomised weights"
+    sanity_figure(frame, pixels, maps, title, path)
 
 
 def main() -> None:
@@ -84,6 +116,7 @@ def main() -> None:
             for backbone in params.grid.backbones:
                 subset_figure(measurements, dataset, backbone, FIGURES / f"subsets-{dataset}-{backbone}.png")
                 examples_figure(params, dataset, backbone, FIGURES / f"examples-{dataset}-{backbone}.png")
+                randomized_figure(params, dataset, backbone, FIGURES / f"sanity-{dataset}-{backbone}.png")
         for number in TABLES:
             table = build_table(number, measurements, read_scores(PUBLISHED / f"table{number}.csv"))
             table_figure(table, FIGURES / f"table{number}.png")

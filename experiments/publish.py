@@ -9,7 +9,7 @@ from itertools import product
 from typing import Any
 
 from experiments.params import Params, is_registered, read_params
-from experiments.stage import RESULTS, checkpoint_path, console
+from experiments.stage import RESULTS, checkpoint_path, console, sanity_folder
 from experiments.tabulate import COMMITTED, grid_measurements
 
 
@@ -19,7 +19,11 @@ def stage_names(params: Params) -> list[str]:
     cells = list(product(grid.datasets, grid.backbones))
     return [
         *(f"prepare-{dataset}" for dataset in grid.datasets),
-        *(f"baseline-{dataset}-{backbone}" for dataset, backbone in cells),
+        *(
+            f"{stage}-{dataset}-{backbone}"
+            for stage in ("baseline", "randomize")
+            for dataset, backbone in cells
+        ),
         *(
             f"finetune-{dataset}-{backbone}-{variant}"
             for dataset, backbone in cells
@@ -43,7 +47,7 @@ def used(params: Params) -> dict[str, Any]:
 
 
 def main(name: str) -> None:
-    """Write measurements.csv, provenance.json, the epoch logs and our own pictures of the grid's run."""
+    """Write measurements, provenance, sanity checks, epoch logs and our own pictures of the grid's run."""
     params = read_params()
     measurements = grid_measurements(params)
     grid = params.grid
@@ -51,11 +55,15 @@ def main(name: str) -> None:
     pictures = [
         RESULTS / "figures" / f"{kind}-{dataset}-{backbone}.png"
         for dataset, backbone in product(grid.datasets, grid.backbones)
-        for kind in ("subsets", "examples")
+        for kind in ("subsets", "examples", "sanity")
         if kind == "subsets" or not is_registered(grid.datasets[dataset])
     ]
     records = {stage: RESULTS / "provenance" / f"{stage}.json" for stage in stage_names(params)}
-    for path in (*records.values(), *pictures):
+    checks = {
+        f"sanity-{dataset}-{backbone}.csv": sanity_folder(dataset, backbone) / "similarity.csv"
+        for dataset, backbone in product(grid.datasets, grid.backbones)
+    }
+    for path in (*records.values(), *pictures, *checks.values()):
         if not path.is_file():
             raise ValueError(f"{path} is missing; run `dvc repro` for this grid first")
     stages = {stage: json.loads(path.read_text(encoding="utf-8")) for stage, path in records.items()}
@@ -71,6 +79,8 @@ def main(name: str) -> None:
             shutil.copy(log, folder / f"log-{dataset}-{backbone}-{model}-seed{seed}.csv")
     for picture in pictures:
         shutil.copy(picture, folder)
+    for name_of_check, check in checks.items():
+        shutil.copy(check, folder / name_of_check)
     console.print(f"{folder}: {', '.join(sorted(path.name for path in folder.iterdir()))}")
 
 

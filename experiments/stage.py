@@ -6,6 +6,7 @@ import argparse
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -56,9 +57,25 @@ def scores_folder(dataset: str, backbone: str, model: str) -> Path:
     return RESULTS / "scores" / dataset / backbone / model
 
 
+def sanity_folder(dataset: str, backbone: str) -> Path:
+    """Maps of the baseline under randomised weights, and how similar they stay."""
+    return RESULTS / "sanity" / dataset / backbone
+
+
 def checkpoint_path(dataset: str, backbone: str, model: str, seed: int) -> Path:
     """The weights of a model."""
     return models_folder(dataset, backbone, model) / f"seed{seed}.safetensors"
+
+
+@contextmanager
+def replaced(folder: Path) -> Iterator[Path]:
+    """Yield an empty folder to write to, which takes the folder's place at the end: all of it or nothing."""
+    partial = folder.with_name(folder.name + ".partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
+    yield partial
+    shutil.rmtree(folder, ignore_errors=True)
+    partial.rename(folder)
 
 
 def options(description: str | None, *names: str) -> list[str]:

@@ -10,9 +10,10 @@ from experiments.names import MODELS
 from experiments.stage import console
 from experiments.tabulate import COMMITTED
 from vitol.measurements import read_scores
+from vitol.tables import NOT_RUN
 
 RUNS = ("mini", "cub20-deit_tiny", "ilsvrc300-deit_tiny")
-MAPS = ("AR", "GAR", "Gaussian", "Full image")
+MAPS = ("AR", "GAR", "LRP", "Gaussian", "Full image")
 
 
 def summary(folder: Path = COMMITTED) -> str:
@@ -53,6 +54,8 @@ def markdown(lines: list[tuple[str, ...]]) -> str:
 
 def cell(rows: pd.DataFrame) -> str:
     """A value with its interval, over seeds their means."""
+    if rows.empty:
+        return NOT_RUN
     value, low, high = rows[["value", "ci_low", "ci_high"]].mean()
     return f"{value:.1f} [{low:.1f}, {high:.1f}]"
 

@@ -45,6 +45,6 @@ def images() -> torch.Tensor:
 
 @pytest.fixture(scope="session")
 def golden_maps() -> dict[str, np.ndarray]:
-    """Outputs of the original implementations on fixed inputs: AR and GAR, one image at a time, float64."""
+    """Outputs of the original implementations on fixed inputs, one image at a time, float64."""
     with np.load(GOLDEN / "maps.npz", allow_pickle=False) as file:
         return dict(file)

@@ -5,12 +5,16 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-from fakes import edit, fake_cub, truncate
+import timm
+from fakes import edit, fake_cub, truncate, write_image
 from typer.testing import CliRunner, Result
 
 from vitol.cli import Handling, LayoutName, app
 from vitol.datasets import mini
 from vitol.datasets.register import HANDLINGS, LAYOUTS
+from vitol.methods import ABOUT, METHODS
+from vitol.models import save_checkpoint
+from vitol.photos import THRESHOLDS
 
 
 @pytest.fixture
@@ -131,3 +135,123 @@ def test_showing_help_needs_neither_torch_nor_numpy() -> None:
     code = "import sys, vitol.cli; print(sorted({'torch', 'numpy', 'PIL', 'timm'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.fixture
+def photos(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Two photos in a folder, and beside it a small checkpoint, `tiny.safetensors`; it is the current folder."""
+    monkeypatch.chdir(tmp_path)
+    options = {"img_size": 32, "patch_size": 8, "embed_dim": 24, "depth": 2, "num_heads": 3}
+    model = timm.create_model("vit_tiny_patch16_224", num_classes=3, **options)
+    record = {"architecture": "vit_tiny_patch16_224", "options": options, "num_classes": 3}
+    save_checkpoint(Path("tiny.safetensors"), model, {**record, "classes": ["bow tie", "crane", "[red] tie"]})
+    write_image(Path("photos/a.jpg"))
+    write_image(Path("photos/b.jpg"), seed=1)
+    return Path("photos")
+
+
+def test_explain_writes_maps_and_says_what_it_saw_and_where(photos: Path) -> None:
+    asked = ("--class", "crane", "--class", 2, "--method", "gar", "--method", "ar", "--out", "seen")
+    result = run("explain", photos, "--model", "tiny.safetensors", *asked)
+    assert result.exit_code == 0, result.output
+    record = json.loads(Path("seen/boxes.json").read_text())
+    assert len(record["maps"]) == 8
+    rows = [line.split("│")[1:-1] for line in result.stdout.splitlines() if line.startswith("│")]
+    for row, said in zip(rows, record["maps"], strict=True):
+        image, label, probability, method, box = (cell.strip() for cell in row)
+        assert image == said["image"]
+        assert label == f"{said['class_name']} ({said['class_index']})"
+        assert probability == f"{said['probability']:.1%}"
+        assert method == said["method"]
+        assert box == ("none" if said["box"] is None else ", ".join(f"{side:.0f}" for side in said["box"]))
+    assert [line.split() for line in result.stdout.splitlines()[-3:]] == [
+        ["boxes", "seen/boxes.json"],
+        ["overview", "seen/overview.png"],
+        ["maps", "seen/*.npy,", "*.png"],
+    ]
+    for word in ("Checking photos", "Making maps", "Drawing", "2/2", "8/8", "images/s"):
+        assert word in result.stderr
+    assert "0.0 images/s" not in result.stderr
+
+
+def test_explain_says_which_class_was_predicted(photos: Path) -> None:
+    result = run("explain", photos / "a.jpg", "--model", "tiny.safetensors", "--threshold", 1)
+    assert result.exit_code == 0, result.output
+    (said,) = json.loads(Path("explained/boxes.json").read_text())["maps"]
+    assert said["predicted"] and said["threshold"] == 1 and said["box"] is None
+    assert "predicted" in result.stdout
+    assert f"{said['probability']:.1%}" in result.stdout
+    assert "none" in result.stdout
+
+
+def test_explain_keeps_files_of_an_earlier_run_unless_forced(photos: Path) -> None:
+    command = ("explain", photos, "--model", "tiny.safetensors")
+    assert run(*command, "--preset", "paper").exit_code == 0
+    refused = run(*command)
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "explained/boxes.json exists already" in refused.stderr
+    assert json.loads(Path("explained/boxes.json").read_text())["maps"][0]["preset"] == "paper"
+    assert run(*command, "--force").exit_code == 0
+    assert json.loads(Path("explained/boxes.json").read_text())["maps"][0]["preset"] == "release"
+
+
+def test_explain_takes_a_file_of_class_names(photos: Path) -> None:
+    Path("names.txt").write_text("one\ntwo\nthree\n")
+    options = ("--model", "tiny.safetensors", "--classes", "names.txt")
+    result = run("explain", photos, *options, "--class", "two")
+    assert result.exit_code == 0, result.output
+    assert "two (1)" in result.stdout
+    wrong = run("explain", photos, *options, "--class", "crane", "--out", "other")
+    assert wrong.exit_code == 1
+    assert "no class is called 'crane'" in wrong.stderr
+
+
+def test_explain_shows_the_first_rows_of_a_long_table(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vitol.cli.SHOWN", 1)
+    result = run("explain", photos, "--model", "tiny.safetensors")
+    assert "photos/a.jpg" in result.stdout
+    assert "photos/b.jpg" not in result.stdout
+    assert "and 1 more, in boxes.json" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("--class", "tie"), "class 'tie' could be 'bow tie' (0), '[red] tie' (2)"),
+        (("--class", "crone"), "no class is called 'crone'; near it: 'crane' (1)"),
+        (("--class", "3"), "class 3 is out of range: the model's classes are 0..2"),
+        (("--method", "gra"), "map method 'gra' is unknown; choose one of ar, gar"),
+        (("--preset", "papers"), "preset 'papers' is unknown"),
+        (("--threshold", "2"), "threshold 2.0 is outside [0, 1]"),
+        (("--batch-size", "0"), "batch size 0 is below 1"),
+        (("--classes", "nowhere.txt"), "nowhere.txt cannot be read as class names"),
+        (("nowhere.jpg",), "nowhere.jpg is neither a file nor a folder"),
+        (("tiny.json",), "tiny.json is not an image that Pillow knows"),
+        (("--model", "tiny.json"), "tiny.json is not a safetensors file"),
+        (("--model", "no_such_model"), "timm knows no model 'no_such_model'"),
+    ],
+)
+def test_explain_says_in_red_what_is_wrong_and_writes_nothing(
+    photos: Path, arguments: tuple[str, ...], text: str
+) -> None:
+    model = () if "--model" in arguments else ("--model", "tiny.safetensors")
+    result = run("explain", photos, *model, *arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert text in result.stderr.replace("\n", "")
+    assert "Traceback" not in result.stderr
+    assert not Path("explained").exists()
+
+
+def test_explain_s_help_names_every_method_and_says_which_do_not_depend_on_the_class() -> None:
+    words = " ".join(run("explain", "--help").stdout.replace("│", " ").split())
+    assert f"repeat for more: {', '.join(METHODS)}." in words
+    agnostic = [name for name in METHODS if not ABOUT[name].of_class]
+    assert f"{' and '.join(agnostic)} do not depend on the class" in words
+    for name in ("gar", "lrp"):
+        assert f"{THRESHOLDS[name]} for {name}" in words
+    assert "vitol explain photo.jpg" in words
+
+
+@pytest.mark.parametrize("arguments", [(), ("photos",), ("--model", "tiny.safetensors")])
+def test_explain_without_images_or_a_model_is_wrong_usage(photos: Path, arguments: tuple[str, ...]) -> None:
+    assert run("explain", *arguments).exit_code == 2

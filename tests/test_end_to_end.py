@@ -11,9 +11,26 @@ import pytest
 import yaml
 from conftest import ROOT
 
-from experiments import baseline, compare, explain, finetune, localize, plot, prepare, publish, tabulate
+from experiments import (
+    baseline,
+    compare,
+    explain,
+    finetune,
+    localize,
+    plot,
+    prepare,
+    publish,
+    randomize,
+    tabulate,
+)
+from experiments.names import MAP_FILES
+from vitol.boxes import best_ious_of_maps
 from vitol.datasets import mini
+from vitol.datasets.images import MEAN, STD, TrainImages
+from vitol.datasets.splits import read_split
+from vitol.floors import full_image_ious, gaussian_ious
 from vitol.measurements import COLUMNS, read_scores
+from vitol.metrics import measure
 from vitol.models import file_digest
 
 COUNTS = {
@@ -24,7 +41,13 @@ COUNTS = {
 
 
 @pytest.fixture(scope="module")
-def project(tmp_path_factory):
+def drawn() -> list[tuple[int, int, tuple]]:
+    """Epoch, image and crop of every training image that the stages saw when they ran, in order."""
+    return []
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory, drawn):
     """A folder with a tiny data set and params.yaml in which every stage has run."""
     folder = tmp_path_factory.mktemp("project")
     params = yaml.safe_load((ROOT / "params.yaml").read_text())
@@ -33,12 +56,20 @@ def project(tmp_path_factory):
     for recipe in params["datasets"]["mini"].values():
         recipe |= {"epochs": 1, "decay_every": 1, "batch_size": 16}
     params |= {"committed": [], "workers": 0, "seeds": [0, 1], "bootstrap": {"replicates": 20, "seed": 0}}
+    params["randomize"] |= {"images": 6, "batch_size": 4, "methods": ["ar", "gar"]}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     shutil.copytree(ROOT / "experiments" / "published", folder / "experiments" / "published")
     (folder / "data" / "mini").mkdir(parents=True)
     mini.write_archive(folder / "data" / "mini" / "mini.zip", counts=COUNTS)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
+        draw = TrainImages.draw
+
+        def spy(images: TrainImages, index: int) -> tuple[int, int, bool]:
+            drawn.append((images.epoch, index, draw(images, index)))
+            return drawn[-1][2]
+
+        patch.setattr(TrainImages, "draw", spy)
         run_all(params)
     return folder
 
@@ -51,6 +82,7 @@ def run_all(params: dict) -> None:
     for model in params["grid"]["models"]:
         explain.main("mini", "small", model)
         localize.main("mini", "small", model)
+    randomize.main("mini", "small")
     tabulate.main()
     plot.main()
 
@@ -79,7 +111,7 @@ def test_measurements_cover_the_grid(project):
         ("padl", "MMp"),
         ("padl", "MpM"),
     }
-    assert set(frame["map"]) == {"", "AR", "GAR", "Gaussian", "Full image"}
+    assert set(frame["map"]) == {"", "AR", "GAR", "LRP", "Gaussian", "Full image"}
     assert set(frame["seed"]) == {0, 1}
     assert (frame.loc[frame["subset"] == "all", "n_images"] == 16).all()
     assert (frame.loc[frame["subset"] != "all", "n_images"] == 4).all()
@@ -106,12 +138,61 @@ def test_maps_of_the_predicted_class_are_those_of_the_label_where_it_is_right(pr
     assert all(not np.array_equal(a, b) for a, b in zip(of_label[~right], of_predicted[~right], strict=True))
 
 
-def test_tables_show_the_grid_beside_the_paper_and_lrp_as_not_run(project):
+def test_only_maps_of_a_class_have_files_for_the_predicted_class(project):
+    names = {path.name for path in (project / "results/maps/mini/small/mmp/seed0").iterdir()}
+    of_label = {"ar-release.npy", "gar-release.npy", "gar-paper.npy", "lrp-release.npy"}
+    of_predicted = {"gar-release-predicted.npy", "gar-paper-predicted.npy", "lrp-release-predicted.npy"}
+    assert names == {"logits.npy"} | of_label | of_predicted
+
+
+def measured_one_by_one(folder, split, replicates: int) -> pd.DataFrame:
+    """Every map of every preset scored and measured by itself, for the label and the predicted class."""
+    correct = np.load(folder / "logits.npy").argmax(axis=1) == split.labels
+    curves = {}
+    for (name, preset), file in MAP_FILES.items():
+        of_label, of_predicted = (
+            best_ious_of_maps(np.load(folder / f"{file}{end}.npy"), split.sizes, split.boxes)
+            for end in ("", "" if name == "AR" else "-predicted")
+        )
+        curves[name, preset] = (of_label.all, of_label.largest, of_predicted.all)
+    for name, ious in (("Gaussian", gaussian_ious), ("Full image", full_image_ious)):
+        of_floor = ious(split.sizes, split.boxes)
+        curves[name, ""] = (of_floor.all, of_floor.largest, of_floor.all)
+    rows = []
+    for subset in ("all", *dict.fromkeys(split.subsets)):
+        members = np.array([subset in ("all", own) for own in split.subsets])
+        for (name, preset), parts in curves.items():
+            found = measure(*(part[members] for part in parts), correct[members], replicates)
+            # Top-1 Cls stands once a subset, without a map.
+            rows += [
+                {**vars(m), "subset": subset, "map": name, "preset": preset}
+                for m in found
+                if m.metric != "Top1Cls"
+            ]
+        rows += [{**vars(found[-1]), "subset": subset, "map": "", "preset": ""}]
+    return pd.DataFrame(rows)
+
+
+def test_a_file_that_presets_share_is_measured_once_with_the_same_result(project, monkeypatch):
+    monkeypatch.chdir(project)
+    folder, split = (
+        project / "results/maps/mini/small/mmp/seed1",
+        read_split(project / "results/data/mini/test"),
+    )
+    calls = []
+    monkeypatch.setattr(localize, "measure", lambda *a, **k: calls.append(a) or measure(*a, **k))
+    frame = localize.measurements_of_seed(folder, split, localize.read_params(), lambda: None)
+    # Four files and two floors, on all images and on each of four subsets.
+    assert len(calls) == 6 * 5
+    pd.testing.assert_frame_equal(frame, measured_one_by_one(folder, split, 20), check_exact=True)
+
+
+def test_tables_show_the_grid_beside_the_paper(project):
     table = pd.read_csv(project / "results" / "table1.csv", keep_default_na=False)
     ours = next(name for name in table.columns if name.startswith("mini small") and name.endswith("ours"))
     by_method = table.set_index("method")[ours]
-    assert by_method["Ours-LRP"] == "not run"
-    assert 0 <= float(by_method["Ours-GAR"]) <= 100
+    assert by_method["CAM"] == "not run"
+    assert 0 <= float(by_method["Ours-GAR"]) <= 100 and 0 <= float(by_method["Ours-LRP"]) <= 100
 
 
 def test_checkpoints_record_what_made_them(project):
@@ -127,8 +208,50 @@ def test_checkpoints_record_what_made_them(project):
     control = json.loads((folder.parent / "control" / "seed1.json").read_text())
     differs = {key for key in record if record[key] != control[key]}
     assert differs <= {"variant", "padl", "final"}
+    for made in (record, record["from"]):
+        assert made["classes"] == (project / "results/data/mini/classes.txt").read_text().splitlines()
+        assert (made["mean"], made["std"]) == (list(MEAN), list(STD))
     provenance = json.loads((project / "results/provenance/finetune-mini-small-mpm.json").read_text())
     assert provenance["config"]["padl"]["drop_rate"] == 0.75 and provenance["wall_seconds"] > 0
+
+
+def test_fine_tuning_draws_anew_and_alike_for_all_variants(project, drawn):
+    names = ("baseline", "control", "mmp", "mpm")
+    assert len(drawn) == 4 * 2 * 32  # models, seeds, training images
+    runs = {name: drawn[64 * at : 64 * (at + 1)] for at, name in enumerate(names)}
+    assert runs["control"] == runs["mmp"] == runs["mpm"]
+    seen = [runs[name][start : start + 32] for name in ("baseline", "control") for start in (0, 32)]
+    for at, one in enumerate(seen):
+        assert sorted(index for _, index, _ in one) == list(range(32))
+        for other in seen[at + 1 :]:
+            assert [index for _, index, _ in one] != [index for _, index, _ in other]
+            crops = [{index: crop for _, index, crop in run} for run in (one, other)]
+            assert sum(crops[0][index] == crops[1][index] for index in range(32)) < 16
+    records = [
+        json.loads((project / f"results/models/mini/small/{name}/seed1.json").read_text())
+        for name in ("baseline", "control", "mmp")
+    ]
+    assert [record["seed"] for record in records] == [1, 1, 1]
+    assert [record["draws"] for record in records] == [1, 1_000_001, 1_000_001]
+
+
+def test_the_sanity_check_leaves_maps_ids_similarities_and_a_picture(project):
+    folder = project / "results/sanity/mini/small"
+    assert {path.name for path in folder.iterdir()} == {"ar.npy", "gar.npy", "images.txt", "similarity.csv"}
+    ids = (folder / "images.txt").read_text().splitlines()
+    assert ids == [f"test/{index:05d}.jpg" for index in (0, 2, 5, 8, 10, 13)]
+    frame = pd.read_csv(folder / "similarity.csv")
+    assert frame["part"].tolist() == ["none", "head", "block 1", "embedding"] * 2
+    assert (frame["n_images"] == 6).all() and (frame.loc[frame["part"] == "none", "similarity"] == 1).all()
+    maps = np.load(folder / "gar.npy")
+    assert maps.shape == (4, 6, 12, 12)
+    predicted = np.load(project / "results/maps/mini/small/baseline/seed0/gar-release-predicted.npy")
+    np.testing.assert_allclose(maps[0], predicted[[0, 2, 5, 8, 10, 13]], rtol=1e-3, atol=1e-6)
+    assert (project / "results/figures/sanity-mini-small.png").stat().st_size > 5000
+
+
+def test_images_of_the_sanity_check_are_spread_over_the_split():
+    assert randomize.spread(4, 10) == [0, 2, 5, 7] and randomize.spread(64, 3) == [0, 1, 2]
 
 
 def test_running_again_gives_the_same_bytes(project, monkeypatch):
@@ -155,10 +278,13 @@ def test_a_published_run_holds_measurements_provenance_logs_and_pictures_and_no_
     folder = project / "experiments" / "results" / "trial"
     names = {path.name for path in folder.iterdir()}
     assert {"measurements.csv", "provenance.json", "log-mini-small-mpm-seed1.csv"} <= names
-    assert {"examples-mini-small.png", "subsets-mini-small.png"} <= names
+    assert {"examples-mini-small.png", "subsets-mini-small.png", "sanity-mini-small.png"} <= names
+    assert "sanity-mini-small.csv" in names
     kept = json.loads((folder / "provenance.json").read_text())
     assert set(kept["params"]["datasets"]) == {"mini"} and set(kept["params"]["backbones"]) == {"small"}
-    assert {"baseline-mini-small", "explain-mini-small-control"} <= set(kept["stages"])
+    assert {"baseline-mini-small", "randomize-mini-small", "explain-mini-small-control"} <= set(
+        kept["stages"]
+    )
     assert str(project) not in (folder / "provenance.json").read_text()
     pd.testing.assert_frame_equal(
         read_scores(folder / "measurements.csv"), read_scores(project / "results" / "measurements.csv")

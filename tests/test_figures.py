@@ -36,7 +36,7 @@ def measured(dataset: str, backbone: str, n_images: int, subset: str = "all", se
             [("baseline", ""), ("control", ""), ("padl", "MMp"), ("padl", "MpM")]
         ):
             place = (dataset, "test", subset, backbone, variant, position)
-            for start, name in zip((50, 40, 44, 12), ("AR", "GAR", *FLOORS), strict=True):
+            for start, name in zip((50, 40, 46, 44, 12), ("AR", "GAR", "LRP", *FLOORS), strict=True):
                 for step, metric in enumerate(LOCALIZATION):
                     value = start + 3.0 * step + (0 if name in FLOORS else at + 0.5 * seed)
                     preset = "" if name in FLOORS else "release"
@@ -62,7 +62,7 @@ def table(number: int, measurements: pd.DataFrame) -> Table:
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures drawn in a test, which are then not written."""
     kept: list[Figure] = []
-    monkeypatch.setattr(figures, "_save", lambda figure, path: kept.append(figure))
+    monkeypatch.setattr(figures, "save_png", lambda figure, path: kept.append(figure))
     return kept
 
 
@@ -123,8 +123,8 @@ def test_a_table_figure_tells_every_number_data_set_and_count(measurements, draw
     # Ours with p-ADL: mini is the mean of 42 and 42.5 over two seeds, cub has one seed.
     for text in ("69.17", "70.47", "72.42", "66.5", "42.2", "42.0", "44.0", "12.0"):
         assert text in words, text
-    # 14 rows on ImageNet; 7 on CUB and on mini, where only LRP and the six rivals were not run.
-    assert words.count("not run") == 14 + 7 + 7
+    # 16 rows on ImageNet; 6 on CUB and on mini, where only the six rivals were not run.
+    assert words.count("not run") == 16 + 6 + 6
     headers = ["ImageNet\npaper's backbone\nn=50000, not run", "CUB\npaper's backbone\nn=5794, 1 seed"]
     for text in (*headers, "mini\nsmall\nn=400, 2 seeds", result.title, "Ours-GAR   DeiT-B+p-ADL"):
         assert text in words, text
@@ -153,7 +153,7 @@ def test_figures_of_tables_with_the_same_groups_have_the_same_width(measurements
 
 def test_a_table_without_measurements_can_be_drawn(measurements, drawn):
     table_figure(table(1, measurements.iloc[:0]), Path("unused.png"))
-    assert written(drawn[0]).count("not run") == 28
+    assert written(drawn[0]).count("not run") == 32
 
 
 def test_the_subset_figure_puts_each_name_beside_its_own_scores(measurements, drawn):
@@ -165,7 +165,7 @@ def test_the_subset_figure_puts_each_name_beside_its_own_scores(measurements, dr
     }
     names = [label.get_text() for label in axes[0].get_yticklabels()]
     trainings = ["baseline", "control", "p-ADL  MMp", "p-ADL  MpM"]
-    assert names == [*(f"{m}   {t}" for m in ("AR", "GAR") for t in trainings), *FLOORS.values()]
+    assert names == [*(f"{m}   {t}" for m in ("AR", "GAR", "LRP") for t in trainings), *FLOORS.values()]
     for panel in axes:
         more = 0.25 if panel.get_title().startswith("all") else 0
         marks = {
@@ -173,8 +173,8 @@ def test_the_subset_figure_puts_each_name_beside_its_own_scores(measurements, dr
             for line in panel.lines
             if line.get_marker() in tuple("os^|")
         }
-        assert [marks[y] for y in range(10)] == [
-            *(start + at + more for start in (50, 40) for at in range(4)),
+        assert [marks[y] for y in range(14)] == [
+            *(start + at + more for start in (50, 40, 46) for at in range(4)),
             44,
             12,
         ]
@@ -226,11 +226,26 @@ def test_overlays_of_any_shape_are_laid_out_row_by_row(tmp_path):
     assert image.shape[0] > image.shape[1]  # three rows of two
 
 
+def test_a_row_of_overlays_is_as_high_as_its_highest_image_and_no_higher_than_wide(drawn):
+    shapes = [(20, 80), (40, 80), (80, 80), (300, 80)]
+    overlays = [picture(image=np.zeros((*shape, 3), np.uint8)) for shape in shapes]
+    overlay_figure(overlays, Path("unused.png"), columns=2, column_width=3)
+    np.testing.assert_allclose(drawn[0].get_size_inches(), (6, 1.38 + 2.76 + 2 * 0.4))
+    sizes = [axes.get_position().size * drawn[0].get_size_inches() for axes in drawn[0].axes]
+    np.testing.assert_allclose(sizes, [(2.76, 0.69), (2.76, 1.38), (2.76, 2.76), (0.736, 2.76)])
+
+
+def test_a_dollar_in_a_name_is_no_formula(tmp_path):
+    overlay_figure([picture(title=r"$\nonsense{$ 50%")], tmp_path / "overlay.png")
+    assert (tmp_path / "overlay.png").is_file()
+
+
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
         ({"image": np.zeros((60, 80), np.uint8)}, r"overlays\[1\].image is \(60, 80\) uint8; needed"),
         ({"image": np.zeros((60, 80, 3))}, r"overlays\[1\].image is \(60, 80, 3\) float64"),
+        ({"image": np.zeros((0, 80, 3), np.uint8)}, r"overlays\[1\].image is \(0, 80, 3\) uint8; needed"),
         (
             {"localization_map": np.full((14, 14), 1.5)},
             r"overlays\[1\].localization_map is not a \(h, w\) map",

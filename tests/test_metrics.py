@@ -117,7 +117,8 @@ def test_metrics_stand_in_their_order(n: int, seed: int) -> None:
         assert pick(found["Top1Loc"]) <= min(pick(found["GTKnownLoc"]), pick(found["Top1Cls"]))
         assert pick(found["GTKnownLoc"]) == pick(found["IoU50"])
         assert pick(found["GTKnownLocV1"]) <= pick(found["GTKnownLoc"])  # its curves lie below
-    assert found["IoU30"].value >= found["MaxBoxAccV2"].value >= found["IoU70"].value
+    mean, rounding = found["MaxBoxAccV2"].value, 1e-12  # a mean of three equal numbers may round
+    assert found["IoU30"].value + rounding >= mean >= found["IoU70"].value - rounding
     assert found["MaxBoxAccV2"].value == max_box_acc_v2(curves[0])
     assert found["GTKnownLocV1"].value == max_box_acc(curves[1])
 

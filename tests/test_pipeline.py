@@ -5,17 +5,24 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from itertools import combinations
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import timm
 import torch
 import yaml
 from conftest import ROOT
 
+from experiments import names
+from experiments.names import MAP_FILES
 from experiments.params import ParamsError, read_params
-from vitol.attention import patch_grid
+from experiments.stage import replaced
+from experiments.summary import cell
+from vitol.methods import ABOUT, METHODS, Method
 from vitol.models import create_model
+from vitol.tokens import patch_grid
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
 
@@ -88,6 +95,10 @@ NEEDED = {
         {"seeds", "explain", "backbones.${item.backbone}"},
     ),
     "localize": ({DATA, f"results/maps/{CELL}/${{item.model}}"}, {"seeds", "bootstrap"}),
+    "randomize": (
+        {DATA, f"results/models/{CELL}/baseline"},
+        {"seeds", "randomize", "bootstrap", "backbones.${item.backbone}"},
+    ),
     "tabulate": (
         {"results/scores", "experiments/results", "experiments/published"},
         {"grid", "committed"},
@@ -97,6 +108,7 @@ NEEDED = {
             "results/measurements.csv",
             "results/data",
             "results/maps",
+            "results/sanity",
             "results/scores",
             "experiments/published",
         },
@@ -109,6 +121,26 @@ NEEDED = {
 def test_a_stage_depends_on_the_data_and_settings_it_reads(stage):
     data = {path for path in body(stage)["deps"] if not path.endswith(".py")}
     assert (data, set(body(stage)["params"])) == NEEDED[stage]
+
+
+def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path):
+    folder = tmp_path / "maps"
+    with replaced(folder) as new:
+        (new / "a.npy").write_text("first")
+    with pytest.raises(ValueError, match="half-way"), replaced(folder) as new:
+        (new / "a.npy").write_text("second")
+        raise ValueError("half-way")
+    assert (folder / "a.npy").read_text() == "first"
+    with replaced(folder) as new:
+        (new / "b.npy").write_text("third")
+    assert [path.name for path in folder.iterdir()] == ["b.npy"]
+    assert list(tmp_path.iterdir()) == [folder]
+
+
+def test_a_map_that_a_committed_run_lacks_is_shown_as_not_run():
+    columns = ["value", "ci_low", "ci_high"]
+    assert cell(pd.DataFrame([[50.04, 48.0, 52.0]], columns=columns)) == "50.0 [48.0, 52.0]"
+    assert cell(pd.DataFrame([], columns=columns)) == "not run"
 
 
 def changed(tmp_path: Path, change) -> Path:
@@ -155,6 +187,23 @@ def test_all_faults_of_params_are_reported_together_by_key(tmp_path):
     assert "explain: Field required" in text
 
 
+def test_the_sanity_check_asks_for_maps_that_exist():
+    methods = read_params(ROOT / "params.yaml").randomize.methods
+    assert set(methods) == set(METHODS) and len(set(methods)) == len(methods)
+
+
+def test_maps_of_the_tables_are_called_as_their_methods_are():
+    assert {name: ABOUT[method].title for name, method in names.METHODS.items()} == {
+        name: name for name in names.METHODS
+    }
+
+
+def test_presets_share_a_file_of_maps_where_they_are_the_same_method_and_only_there():
+    methods = {key: Method.of(names.METHODS[key[0]], key[1]) for key in MAP_FILES}
+    for one, other in combinations(MAP_FILES, 2):
+        assert (MAP_FILES[one] == MAP_FILES[other]) == (methods[one] == methods[other])
+
+
 def test_a_grid_of_something_undescribed_is_refused(tmp_path):
     with pytest.raises(
         ParamsError, match="the grid asks for backbone 'huge', which is not described; known: .*small"
@@ -178,6 +227,8 @@ def test_a_recipe_out_of_range_is_refused_by_key(tmp_path):
     ("change", "fault"),
     [
         (lambda c: c.update(seeds=[0, 0]), r"seeds: .*seeds = \[0, 0\] has one twice"),
+        (lambda c: c["randomize"].update(images=0), r"randomize\.images: Input should be greater than 0"),
+        (lambda c: c["randomize"].update(methods=[]), r"randomize\.methods: List should have at least 1"),
         (lambda c: c.update(seeds=[-1]), r"seeds\.0: Input should be greater than or equal to 0"),
         (lambda c: c["backbones"]["small"].update(resize=32), "images resized to 32 have no crop of 60"),
         (lambda c: c["grid"].update(backbones=[]), r"grid\.backbones: List should have at least 1 item"),

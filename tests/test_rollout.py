@@ -3,7 +3,7 @@ import pytest
 import reference
 import torch
 
-from vitol.rollout import attention_rollout, gradient_attention_rollout, roll_out
+from vitol.rollout import Rollout, attention_rollout, fuse_heads, gradient_attention_rollout
 
 
 def stack(blocks: int, batch: int = 2, heads: int = 3, count: int = 4, seed: int = 0):
@@ -96,4 +96,34 @@ def test_attention_and_gradients_of_different_depth_are_refused():
 
 
 def test_no_blocks_leave_the_row():
-    assert torch.equal(roll_out([], unit(), normalize_rows=True), unit())
+    assert torch.equal(attention_rollout([], unit()), unit())
+    assert torch.equal(Rollout(unit(), normalize_rows=True).row, unit())
+
+
+@pytest.mark.parametrize("rollout", [attention_rollout, gradient_attention_rollout])
+def test_a_start_block_leaves_the_blocks_before_it_out(rollout):
+    attention, gradients = stack(blocks=4)
+    both = (attention, gradients) if rollout is gradient_attention_rollout else (attention,)
+    late = rollout(*both, unit(), start_block=2)
+    torch.testing.assert_close(late, rollout(*(values[2:] for values in both), unit()))
+    assert torch.equal(rollout(*both, unit(), start_block=4), unit())
+
+
+def test_heads_are_fused_by_mean_minimum_or_maximum():
+    matrix = torch.tensor([[[[0.2, 0.8], [0.5, 0.5]], [[0.6, 0.4], [0.1, 0.9]]]])
+    torch.testing.assert_close(fuse_heads(matrix), torch.tensor([[[0.4, 0.6], [0.3, 0.7]]]))
+    torch.testing.assert_close(fuse_heads(matrix, "min"), torch.tensor([[[0.2, 0.4], [0.1, 0.5]]]))
+    torch.testing.assert_close(fuse_heads(matrix, "max"), torch.tensor([[[0.6, 0.8], [0.5, 0.9]]]))
+
+
+def test_fused_attention_rolls_out_as_attention_does():
+    attention, _ = stack(blocks=3)
+    fused = [fuse_heads(matrix, "max") for matrix in attention]
+    assert torch.equal(attention_rollout(fused, unit()), attention_rollout(attention, unit(), heads="max"))
+
+
+def test_half_precision_is_carried_in_single():
+    attention, gradients = stack(blocks=3)
+    halves = [[matrix.bfloat16() for matrix in matrices] for matrices in (attention, gradients)]
+    assert attention_rollout(halves[0], unit()).dtype == torch.float32
+    assert gradient_attention_rollout(*halves, unit()).dtype == torch.float32

@@ -1,11 +1,11 @@
-r"""Capturing attention matrices, and their gradients, from an unmodified timm vision transformer.
+r"""Capturing attention matrices, and what flows back to them, from an unmodified timm vision transformer.
 
 B images, N tokens (prefix tokens first), H heads, P prefix tokens, h x w patch grid.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 
 import torch
@@ -19,14 +19,23 @@ class CaptureError(ValueError):
 
 
 class AttentionCapture:
-    """The attention matrices of the latest forward pass, first block first.
+    """What the blocks computed in the latest forward pass, first block first. Made by `capture_attention`.
 
-    Made by `capture_attention`.
+    Attributes:
+        entering: The tokens that entered the first block, (B, N, D), if the graph starts there.
+        last_input: What the last attention module was given, (B, N, D), if activations are kept; after the first
+            norm in a pre-norm block.
+        outputs: What every block returned, (B, N, D) each, if activations are kept.
     """
 
-    def __init__(self, modules: dict[str, nn.Module]) -> None:
+    def __init__(self, modules: dict[str, nn.Module], keep: Callable[[Tensor], Tensor] | None) -> None:
         self._modules = modules
-        self._seen: dict[str, Tensor] = {}
+        self._keep = keep
+        self._shapes: dict[str, tuple[int, ...]] = {}
+        self._matrices: dict[str, Tensor] = {}
+        self.entering: Tensor | None = None
+        self.last_input: Tensor | None = None
+        self.outputs: dict[int, Tensor] = {}
 
     def record(self, name: str, matrix: Tensor) -> Tensor:
         """Keep the matrix that a block's attention just computed; returns what the block goes on with.
@@ -35,11 +44,13 @@ class AttentionCapture:
         """
         if not matrix.requires_grad and torch.is_grad_enabled():
             matrix = matrix.detach().requires_grad_()
-        self._seen[name] = matrix
+        self._shapes[name] = tuple(matrix.shape)
+        lean = self._keep is not None and not torch.is_grad_enabled() and matrix.ndim == 4
+        self._matrices[name] = self._keep(matrix) if self._keep and lean else matrix
         return matrix
 
     def matrices(self, batch: int, tokens: int) -> list[Tensor]:
-        """Return every block's attention after softmax, (B, H, N, N) each.
+        """Return every block's attention after softmax, (B, H, N, N) each, or what `keep` made of it.
 
         Args:
             batch: B, the number of images given to the model.
@@ -49,12 +60,12 @@ class AttentionCapture:
             CaptureError: If a block computed no matrix, or one of another shape.
         """
         for name, module in self._modules.items():
-            if name not in self._seen:
+            if name not in self._shapes:
                 raise CaptureError(
                     f"{name} computed no attention matrix in the last forward pass; was the model called "
                     "inside the capture, and does this module's forward use its `attn_drop`?"
                 )
-            shape = tuple(self._seen[name].shape)
+            shape = self._shapes[name]
             heads = getattr(module, "num_heads", shape[1] if len(shape) == 4 else None)
             if len(shape) == 4 and shape[1] != heads:
                 raise CaptureError(
@@ -67,34 +78,79 @@ class AttentionCapture:
                     f"{tokens}): rollout needs global self-attention over all tokens (windowed, pooled or "
                     "cross-covariance attention cannot be rolled out)"
                 )
-        return [self._seen[name] for name in self._modules]
+        return [self._matrices[name] for name in self._modules]
 
-    def gradients(self, score: Tensor, matrices: list[Tensor], *, keep_graph: bool = False) -> list[Tensor]:
-        """Gradient of a score with respect to every matrix.
+    def pull_back(
+        self,
+        outputs: Tensor,
+        signal: Tensor,
+        visit: Callable[[int, Tensor], None] | None = None,
+        *,
+        also: Sequence[Tensor] = (),
+        keep_graph: bool = False,
+    ) -> tuple[Tensor, ...]:
+        """Send a signal back from the model's outputs, and show what arrives at every matrix on its way.
+
+        What is shown is freed when `visit` does not keep it, so a rollout during the pass, which runs in just
+        the order that Eqs. 8 and 10 multiply in, needs no memory that grows with the number of blocks.
 
         Args:
-            score: A scalar, as a rule the sum over images of one logit each: images do not interact, so
-                every image gets the gradient of its own logit.
-            matrices: What `matrices` returned.
-            keep_graph: Whether another score of the same forward pass will follow.
+            outputs: The model's outputs, (B, C): a forward pass in this capture with gradients enabled.
+            signal: What to send back, (B, C); one-hot rows give every image the gradient of its own logit,
+                since images do not interact.
+            visit: Called with a block's number and the signal at its matrix, (B, H, N, N), last block first.
+            also: Further tensors of the pass to report the signal of.
+            keep_graph: Whether another signal will be sent through the same forward pass.
 
         Returns:
-            One gradient a block, (B, H, N, N). No parameter's `.grad` is touched.
+            The signals of `also`. No parameter's `.grad` is touched.
+
+        Raises:
+            CaptureError: If the outputs do not depend on every block's matrix.
         """
-        return list(torch.autograd.grad(score, matrices, retain_graph=keep_graph))
+        matrices = [self._matrices[name] for name in self._modules]
+        missed = set(range(len(matrices)))
+
+        def show(block: int, arrived: Tensor) -> None:
+            missed.discard(block)
+            if visit is not None:
+                visit(block, arrived)
+
+        with ExitStack() as undo:
+            for block, matrix in enumerate(matrices):
+
+                def hook(arrived: Tensor, block: int = block) -> None:
+                    show(block, arrived)
+
+                undo.callback(matrix.register_hook(hook).remove)
+            # The first matrix is behind all others: on the way to it the signal passes every block.
+            signals = torch.autograd.grad(outputs, [matrices[0], *also], signal, retain_graph=keep_graph)
+        if missed:
+            names = ", ".join(list(self._modules)[block] for block in sorted(missed))
+            raise CaptureError(f"the model's outputs do not depend on the attention of {names}")
+        return signals[1:]
 
 
 @contextmanager
-def capture_attention(model: nn.Module) -> Iterator[AttentionCapture]:
+def capture_attention(
+    model: nn.Module,
+    *,
+    keep: Callable[[Tensor], Tensor] | None = None,
+    from_tokens: bool = False,
+    activations: bool = False,
+) -> Iterator[AttentionCapture]:
     """Capture the attention of every block during forward passes inside the `with`.
 
     timm's unfused path applies `attn_drop` to the softmax output, so a forward hook there sees the matrix.
-    Fused attention is switched off, and parameters are frozen (their gradients are not wanted, and need
-    not be computed), until the `with` is left; then hooks, flags and `requires_grad` are as found, also
-    after an exception.
+    Until the `with` is left, fused attention is switched off, parameters are frozen (their gradients are not
+    wanted, and need not be computed) and models under `torch.compile` run eagerly (a compiled graph has no
+    place for hooks). Then hooks, flags and `requires_grad` are as found, also after an exception.
 
     Args:
         model: A timm model whose `blocks` have an `attn` each.
+        keep: What to keep of a matrix (B, H, N, N) where gradients are disabled; all of it if None.
+        from_tokens: Start the autograd graph at the tokens that enter the first block, instead of at its matrix.
+        activations: Keep the last attention's input and every block's output too.
 
     Yields:
         The capture to ask for matrices after a forward pass.
@@ -103,15 +159,34 @@ def capture_attention(model: nn.Module) -> Iterator[AttentionCapture]:
         CaptureError: If the model has no blocks or a block no attention of this kind.
     """
     modules = _attention_modules(model)
-    capture = AttentionCapture(modules)
-    with ExitStack() as undo:
-        for name, module in modules.items():
+    blocks = list(model.blocks.children())  # type: ignore[union-attr]
+    capture = AttentionCapture(modules, keep)
 
-            def hook(_: nn.Module, __: object, output: Tensor, name: str = name) -> Tensor:
+    def start(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        capture.entering = arguments[0].detach().requires_grad_()
+        return (capture.entering, *arguments[1:])
+
+    def see_input(_: nn.Module, arguments: tuple[Tensor, ...]) -> None:
+        capture.last_input = arguments[0]
+
+    with ExitStack() as undo:
+        undo.enter_context(torch.compiler.set_stance("force_eager"))
+        if from_tokens:
+            undo.callback(blocks[0].register_forward_pre_hook(start).remove)
+        if activations:
+            undo.callback(list(modules.values())[-1].register_forward_pre_hook(see_input).remove)
+        for index, (name, module) in enumerate(modules.items()):
+
+            def see_matrix(_: nn.Module, __: object, output: Tensor, name: str = name) -> Tensor:
                 return capture.record(name, output)
 
+            def see_output(_: nn.Module, __: object, output: Tensor, index: int = index) -> None:
+                capture.outputs[index] = output
+
             after_softmax: nn.Module = module.attn_drop  # type: ignore[assignment]
-            undo.callback(after_softmax.register_forward_hook(hook).remove)
+            undo.callback(after_softmax.register_forward_hook(see_matrix).remove)
+            if activations:
+                undo.callback(blocks[index].register_forward_hook(see_output).remove)
         undo.enter_context(unfused_attention(model))
         for parameter in model.parameters():
             undo.callback(parameter.requires_grad_, parameter.requires_grad)
@@ -131,6 +206,9 @@ def _attention_modules(model: nn.Module) -> dict[str, nn.Module]:
     for index, block in enumerate(blocks.children()):
         name = f"blocks.{index}.attn"
         attention = getattr(block, "attn", None)
+        if attention is None and hasattr(block, "attn_drop"):
+            # Attention and MLP side by side in one module, as in ViT-22B.
+            name, attention = f"blocks.{index}", block
         if attention is None:
             raise CaptureError(
                 f"blocks.{index} is a {type(block).__name__} without `attn`: no attention to capture"
@@ -145,44 +223,3 @@ def _attention_modules(model: nn.Module) -> dict[str, nn.Module]:
             )
         modules[name] = attention
     return modules
-
-
-def patch_grid(model: nn.Module, images: Tensor) -> tuple[int, int]:
-    """Rows and columns (h, w) of the patch grid that the model makes of a batch of images (B, 3, H, W)."""
-    embed = getattr(model, "patch_embed", None)
-    if embed is None or not hasattr(embed, "dynamic_feat_size"):
-        raise CaptureError(
-            f"{type(model).__name__} has no timm `patch_embed`: its tokens cannot be laid out on a grid"
-        )
-    height, width = embed.dynamic_feat_size(tuple(images.shape[-2:]))
-    return height, width
-
-
-def readout_row(model: nn.Module, tokens: int) -> Tensor:
-    """Return the weights with which the model's head reads the last block's tokens: where a rollout starts.
-
-    The class token's unit row (the paper), the mean of class and distillation token for a distilled DeiT,
-    the mean of all patches for average pooling.
-
-    Args:
-        model: A timm vision transformer.
-        tokens: N, prefix tokens and patches.
-
-    Returns:
-        (N,), non-negative, summing to 1, on the CPU.
-
-    Raises:
-        CaptureError: If the model pools in a way that has no such row.
-    """
-    prefix = getattr(model, "num_prefix_tokens", 1)
-    pool = getattr(model, "global_pool", "token")
-    row = torch.zeros(tokens)
-    if pool == "token":
-        row[: 2 if hasattr(model, "head_dist") else 1] = 1
-    elif pool == "avg":
-        row[0 if getattr(model, "pool_include_prefix", False) else prefix :] = 1
-    else:
-        raise CaptureError(
-            f"{type(model).__name__} pools its tokens by {pool!r}; only 'token' and 'avg' have a row"
-        )
-    return row / row.sum()

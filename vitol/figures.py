@@ -24,13 +24,13 @@ from matplotlib.patches import Rectangle
 from vitol.measurements import mean_over_seeds, span, validate_measurements
 from vitol.tables import FLOORS, NOT_RUN, POLICY, PRESET, Table
 
-_MAPS = {"AR": "#0072B2", "GAR": "#D55E00", "LRP": "#009E73"}  # told apart by colour-blind eyes
-_PLAIN, _QUIET = "#333333", "#8C8C8C"
+MAP_COLOURS = {"AR": "#0072B2", "GAR": "#D55E00", "LRP": "#009E73"}  # told apart by colour-blind eyes
+PLAIN, QUIET = "#333333", "#8C8C8C"
 _TRAININGS = {"baseline": ("baseline", "o"), "control": ("control", "s"), "padl": ("p-ADL", "^")}
 _DASHES: dict[str, tuple] = {"Gaussian": (0, (5, 2)), "Full image": (0, (1, 1.2))}
 # Metrics shown as a small mark below that of another.
 _COMPANIONS = {"GTKnownLocV1": ("GTKnownLoc", "x"), "PredictedLoc": ("GTKnownLoc", "+")}
-_STYLE = {
+STYLE = {
     **sns.axes_style("whitegrid"),
     "font.family": ["DejaVu Sans"],
     "font.size": 7.5,
@@ -38,6 +38,7 @@ _STYLE = {
     "grid.color": "#DDDDDD",
 }
 # Inches: row labels, a panel, the numbers beside it, a line; head of the figure, room under a panel, a gap.
+_TITLE, _FOOT = 0.26, 0.14  # inches above and below an image of an overlay figure
 _LABELS, _PANEL, _NUMBER, _ROW, _HEAD, _AXIS, _GAP = 2.15, 1.6, 0.38, 0.185, 0.95, 0.5, 0.24
 
 
@@ -97,7 +98,7 @@ def subset_figure(measurements: pd.DataFrame, dataset: str, backbone: str, path:
     floors = cells["map"].isin(FLOORS)
     cells = pd.concat([cells[~floors], cells[floors].drop_duplicates(["subset", "map"])])
     cells.loc[cells["map"].isin(FLOORS), ["variant", "position"]] = ""
-    order = [*_MAPS, *sorted(set(cells["map"]) - {*_MAPS, *FLOORS}), *FLOORS]
+    order = [*MAP_COLOURS, *sorted(set(cells["map"]) - {*MAP_COLOURS, *FLOORS}), *FLOORS]
     cells["rank"] = cells["map"].map(order.index)
     cells["line"] = cells.groupby(["rank", "variant", "position"]).ngroup()
     trainings = cells["variant"].map({"": "", **{key: name for key, (name, _) in _TRAININGS.items()}})
@@ -115,44 +116,55 @@ def subset_figure(measurements: pd.DataFrame, dataset: str, backbone: str, path:
     _dot_plot(cells, f"{dataset}, {backbone}: subsets of the test split", note, path)
 
 
-def overlay_figure(overlays: Sequence[Overlay], path: Path, columns: int = 4) -> None:
+def overlay_figure(
+    overlays: Sequence[Overlay], path: Path, columns: int = 4, column_width: float = 1.9
+) -> None:
     """Show images with their maps as heat, ground-truth boxes green and predicted boxes red.
+
+    A row is as high as its highest image, and an image at most as high as its column is wide.
 
     Args:
         overlays: The images, row by row.
         path: The PNG to write.
         columns: Images a row.
+        column_width: Width of an image with its margins, in inches of 150 pixels.
 
     Raises:
         ValueError: No image; an image that is not (H, W, 3) uint8; a map that is not in [0, 1].
     """
     if not overlays:
         raise ValueError("no overlay to show; give at least one")
-    rows = -(-len(overlays) // columns)
-    with mpl.rc_context(_STYLE):
-        figure = Figure(figsize=(1.9 * columns, 2.15 * rows))
+    for at, overlay in enumerate(overlays):
+        _check_overlay(overlay, at)
+    aspects = [min(overlay.image.shape[0] / overlay.image.shape[1], 1) for overlay in overlays]
+    width = 0.92 * column_width
+    heights = [width * max(aspects[at : at + columns]) for at in range(0, len(overlays), columns)]
+    total = sum(heights) + len(heights) * (_TITLE + _FOOT)
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(column_width * columns, total))
         for at, overlay in enumerate(overlays):
-            axes = figure.add_axes(
-                (
-                    at % columns / columns + 0.04 / columns,
-                    1 - (at // columns + 0.97) / rows,
-                    0.92 / columns,
-                    0.85 / rows,
-                )
-            )
-            _draw_overlay(axes, overlay, at)
-        _save(figure, path)
+            row, column = divmod(at, columns)
+            bottom = total - sum(heights[: row + 1]) - (row + 1) * _TITLE - row * _FOOT
+            left = (column + 0.04) / columns
+            place = (left, bottom / total, 0.92 / columns, heights[row] / total)
+            _draw_overlay(figure.add_axes(place), overlay)
+        save_png(figure, path)
 
 
-def _draw_overlay(axes: Axes, overlay: Overlay, at: int) -> None:
+def _check_overlay(overlay: Overlay, at: int) -> None:
+    """Refuse an image or a map that cannot be shown; `at` is its place in the figure."""
     image, heat = overlay.image, overlay.localization_map
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
         raise ValueError(f"overlays[{at}].image is {image.shape} {image.dtype}; needed: (H, W, 3) uint8")
+    if heat is not None and (heat.ndim != 2 or not ((heat >= 0) & (heat <= 1)).all()):
+        raise ValueError(f"overlays[{at}].localization_map is not a (h, w) map in [0, 1]; scale it first")
+
+
+def _draw_overlay(axes: Axes, overlay: Overlay) -> None:
+    image, heat = overlay.image, overlay.localization_map
     height, width = image.shape[:2]
     axes.imshow(image)
     if heat is not None:
-        if heat.ndim != 2 or not ((heat >= 0) & (heat <= 1)).all():
-            raise ValueError(f"overlays[{at}].localization_map is not a (h, w) map in [0, 1]; scale it first")
         stretched = cv2.resize(heat.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
         axes.imshow(stretched.clip(0, 1), cmap="inferno", alpha=0.55, vmin=0, vmax=1)
     for boxes, colour, line in (
@@ -161,7 +173,7 @@ def _draw_overlay(axes: Axes, overlay: Overlay, at: int) -> None:
     ):
         for x0, y0, x1, y1 in boxes:
             axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=colour, ls=line, lw=1.8))
-    axes.set_title(overlay.title, fontsize=8, pad=3)
+    axes.set_title(overlay.title, fontsize=8, pad=3, parse_math=False)  # a "$" in a name is one
     axes.set_axis_off()
     axes.set_anchor("N")
 
@@ -178,7 +190,7 @@ def _dot_plot(cells: pd.DataFrame, title: str, note: str, path: Path) -> None:
     panel, wrapped = _ROW * len(names), textwrap.wrap(note, int(width * 20))
     foot = 0.3 + 0.13 * len(wrapped)
     height = _HEAD + len(metrics) * (panel + _AXIS) + foot
-    with mpl.rc_context(_STYLE):
+    with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height))
         figure.text(0.1 / width, 1 - 0.18 / height, title, fontsize=10, fontweight="bold", va="center")
         for row, metric in enumerate(metrics):
@@ -205,8 +217,8 @@ def _dot_plot(cells: pd.DataFrame, title: str, note: str, path: Path) -> None:
                     axes.set_title(of_group["header"].iloc[0], fontsize=7.5, pad=14)
                 left += _PANEL + _GAP + _NUMBER * (1 + of_paper)
         _draw_legend(figure, cells, (0.1 / width, (foot - 0.12) / height))
-        figure.text(0.1 / width, 0.08 / height, "\n".join(wrapped), fontsize=6.5, color=_PLAIN, va="bottom")
-        _save(figure, path)
+        figure.text(0.1 / width, 0.08 / height, "\n".join(wrapped), fontsize=6.5, color=PLAIN, va="bottom")
+        save_png(figure, path)
 
 
 def _draw_panel(axes: Axes, entries: pd.DataFrame, crosses: pd.DataFrame) -> None:
@@ -214,31 +226,31 @@ def _draw_panel(axes: Axes, entries: pd.DataFrame, crosses: pd.DataFrame) -> Non
     of_paper = entries["of_paper"].any()
     beside = axes.get_yaxis_transform()
     paper_at, ours_at = 1 + 0.34 / _PANEL, 1 + (0.06 + 0.36 * of_paper) / _PANEL
-    axes.text(ours_at, -0.6, "ours", transform=beside, color=_QUIET, fontsize=6.5, va="bottom")
+    axes.text(ours_at, -0.6, "ours", transform=beside, color=QUIET, fontsize=6.5, va="bottom")
     if of_paper:
         axes.text(
-            paper_at, -0.6, "paper", transform=beside, color=_QUIET, fontsize=6.5, ha="right", va="bottom"
+            paper_at, -0.6, "paper", transform=beside, color=QUIET, fontsize=6.5, ha="right", va="bottom"
         )
     for entry in entries.to_dict("records"):
-        y, label, colour = entry["line"], entry["label"], _MAPS.get(entry["label"], _PLAIN)
+        y, label, colour = entry["line"], entry["label"], MAP_COLOURS.get(entry["label"], PLAIN)
         marker = "|" if label in FLOORS else _TRAININGS.get(entry["variant"], ("", "o"))[1]
         if y % 2:
             axes.axhspan(y - 0.5, y + 0.5, color="#F3F3F3", zorder=0, linewidth=0)
         if label in FLOORS and entry["metric"] != "Top1Cls":
-            axes.axvline(entry["ours"], color=_PLAIN, linewidth=0.9, linestyle=_DASHES[label], zorder=1)
-        axes.plot(entry["paper"], y, "D", color=_QUIET, markerfacecolor="white", markersize=5, zorder=2)
+            axes.axvline(entry["ours"], color=PLAIN, linewidth=0.9, linestyle=_DASHES[label], zorder=1)
+        axes.plot(entry["paper"], y, "D", color=QUIET, markerfacecolor="white", markersize=5, zorder=2)
         axes.plot([entry["ci_low"], entry["ci_high"]], [y, y], color=colour, linewidth=1.3, zorder=3)
         axes.plot(entry["ours"], y, marker, color=colour, markersize=4.5, zorder=4)
-        text, shade = (f"{entry['ours']:.1f}", colour) if entry["seeds"] else (NOT_RUN, _QUIET)
+        text, shade = (f"{entry['ours']:.1f}", colour) if entry["seeds"] else (NOT_RUN, QUIET)
         axes.text(ours_at, y, text, transform=beside, color=shade, va="center")
         paper = "-" if entry["dash"] else "" if np.isnan(entry["paper"]) else f"{entry['paper']:g}"
-        axes.text(paper_at, y, paper, transform=beside, color=_PLAIN, ha="right", va="center")
+        axes.text(paper_at, y, paper, transform=beside, color=PLAIN, ha="right", va="center")
     for entry in crosses.to_dict("records"):
-        colour = _MAPS.get(entry["label"], _PLAIN)
+        colour = MAP_COLOURS.get(entry["label"], PLAIN)
         marker = _COMPANIONS[entry["metric"]][1]
         axes.plot(entry["ours"], entry["line"] + 0.28, marker, color=colour, markersize=3, zorder=5)
     axes.axhline(
-        (entries["row"] > 0).sum() - 0.5, color=_QUIET, linewidth=0.6
+        (entries["row"] > 0).sum() - 0.5, color=QUIET, linewidth=0.6
     )  # below it, rows the paper lacks
     axes.tick_params(length=0, pad=3)
     axes.grid(axis="y", visible=False)
@@ -247,24 +259,25 @@ def _draw_panel(axes: Axes, entries: pd.DataFrame, crosses: pd.DataFrame) -> Non
 def _draw_legend(figure: Figure, cells: pd.DataFrame, place: tuple[float, float]) -> None:
     """Explain the marks that the figure uses."""
     run = cells[cells["seeds"] > 0]
-    handles = [Line2D([], [], marker="D", color=_QUIET, mfc="white", ls="", ms=5, label="the paper")]
+    handles = [Line2D([], [], marker="D", color=QUIET, mfc="white", ls="", ms=5, label="the paper")]
     handles = handles if cells["paper"].notna().any() else []
-    for name in (name for name in _MAPS if name in set(run["label"])):
-        handles.append(Line2D([], [], color=_MAPS[name], linewidth=2.5, label=name))
+    for name in (name for name in MAP_COLOURS if name in set(run["label"])):
+        handles.append(Line2D([], [], color=MAP_COLOURS[name], linewidth=2.5, label=name))
     for variant, (name, marker) in _TRAININGS.items():
         if variant in set(run["variant"]):
-            handles.append(Line2D([], [], marker=marker, color=_PLAIN, ls="", ms=5, label=name))
+            handles.append(Line2D([], [], marker=marker, color=PLAIN, ls="", ms=5, label=name))
     for name, (_, marker) in _COMPANIONS.items():
         if name in set(run["metric"]):
-            handles.append(Line2D([], [], marker=marker, color=_PLAIN, ls="", ms=4, label=name))
+            handles.append(Line2D([], [], marker=marker, color=PLAIN, ls="", ms=4, label=name))
     for name in (name for name in FLOORS if name in set(run["label"])):
-        handles.append(Line2D([], [], color=_PLAIN, linestyle=_DASHES[name], label=FLOORS[name]))
+        handles.append(Line2D([], [], color=PLAIN, linestyle=_DASHES[name], label=FLOORS[name]))
     figure.legend(
         handles=handles, loc="lower left", bbox_to_anchor=place, ncols=9, frameon=False, borderaxespad=0
     )
 
 
-def _save(figure: Figure, path: Path) -> None:
+def save_png(figure: Figure, path: Path) -> None:
+    """Write a figure, making its folder; the bytes depend on the figure alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
     FigureCanvasAgg(figure)
     figure.savefig(path, dpi=150, format="png", metadata={"Software": None})

@@ -39,14 +39,22 @@ PAPER_BACKBONES = {"DeiT-B": "deit_base", "DeiT-S": "deit_small"}
 SHOWN_METRICS = {1: BOX_METRICS[:1], 2: TOP1_METRICS, 3: BOX_METRICS, 4: BOX_METRICS[:1]}
 _CELL = ["dataset", "backbone", "n_images", "variant", "position", "map", "metric"]
 # Rows the paper lacks: method, architecture, variant, position, map. In the paper's groups they are DeiT-B's.
-_BASELINES = [(name, "DeiT-B", "baseline", "", name) for name in ("AR", "GAR")]
-_CONTROLS = [(name, "DeiT-B control", "control", "", name) for name in ("AR", "GAR")]
+_BASELINE = {name: (name, "DeiT-B", "baseline", "", name) for name in ("AR", "GAR", "LRP")}
+_CONTROL = {name: (name, "DeiT-B control", "control", "", name) for name in ("AR", "GAR", "LRP")}
 _FLOORS = [(name, "no model", "padl", "MMp", key) for key, name in FLOORS.items()]
 _EXTRA_ROWS = {
-    1: _BASELINES + _CONTROLS + _FLOORS,
-    2: _BASELINES + _CONTROLS + [(name, "DeiT-B+p-ADL", "padl", "MMp", key) for key, name in FLOORS.items()],
-    3: _CONTROLS + _FLOORS,
-    4: [("GAR", "DeiT-B+p-ADL", "padl", position, "GAR") for position in ("MpM", "MMp")] + _CONTROLS[1:],
+    1: [*_BASELINE.values(), *_CONTROL.values(), *_FLOORS],
+    2: [
+        *_BASELINE.values(),
+        *_CONTROL.values(),
+        *((name, "DeiT-B+p-ADL", "padl", "MMp", key) for key, name in FLOORS.items()),
+    ],
+    3: [_CONTROL["AR"], _CONTROL["GAR"], *_FLOORS],
+    4: [
+        _CONTROL["LRP"],
+        *(("GAR", "DeiT-B+p-ADL", "padl", position, "GAR") for position in ("MpM", "MMp")),
+        _CONTROL["GAR"],
+    ],
 }
 _TITLES = {
     1: "MaxBoxAccV2 against other methods",

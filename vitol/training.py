@@ -50,8 +50,8 @@ def train(
 
     The last epoch's weights are the result (section 4.3: "last saved checkpoint"); the validation accuracy
     is logged and chooses nothing. Bit-identical for equal arguments on one CPU with one number of threads.
-    Every call starts at epoch 0: fine-tuning with the baseline's seed sees the images in the same order and
-    crops again, as does every variant of it.
+    Every call starts at epoch 0: with the baseline's seed, fine-tuning would see the baseline's first epochs
+    again, image by image and crop by crop. Give it another seed, the same for every variant.
 
     Args:
         model: A classifier; p-ADL may be in it. It is trained on the device its parameters are on.
