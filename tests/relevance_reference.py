@@ -66,7 +66,7 @@ def matmul_relevance(a: Array, b: Array, relevance: Array) -> tuple[Array, Array
 
 
 def unchanged_softmax(_: Array, relevance: Array) -> Array:
-    """Softmax hands its relevance on, as GELU and LayerNorm do."""
+    """Softmax hands its relevance on, as GELU does."""
     return relevance
 
 
@@ -109,6 +109,25 @@ def uniform_matmul(a: Array, b: Array, relevance: Array) -> tuple[Array, Array]:
     return out_a, out_b
 
 
+def epsilon_norm(x: Array, weight: Array, bias: Array, relevance: Array) -> Array:
+    """Epsilon rule for LayerNorm, rows of (N, D), the deviation a constant: y_j = sum_i c_ij + b_j.
+
+    c_ij = w_j ([i = j] - 1/D) x_i / deviation is what x_i contributes to y_j.
+    """
+    out = np.zeros_like(x, dtype=np.float64)
+    count, width = x.shape
+    for n in range(count):
+        deviation = math.sqrt(((x[n] - x[n].mean()) ** 2).mean() + 1e-6)
+        for j in range(width):
+            parts = [
+                float(weight[j]) * ((i == j) - 1 / width) * float(x[n, i]) / deviation for i in range(width)
+            ]
+            share = stabilised_division(relevance[n, j], np.array(sum(parts) + float(bias[j])))
+            for i in range(width):
+                out[n, i] += parts[i] * float(share)
+    return out
+
+
 def taylor_softmax(x: Array, relevance: Array) -> Array:
     """R_i = x_i (R_i - s_i sum_j R_j) with s = softmax(x), row by row: the Taylor expansion with its bias."""
     out = np.zeros_like(x, dtype=np.float64)
@@ -127,6 +146,7 @@ class Rules(NamedTuple):
     add: Callable[[Array, Array, Array], tuple[Array, Array]]
     matmul: Callable[[Array, Array, Array], tuple[Array, Array]]
     softmax: Callable[[Array, Array], Array]
+    norm: Callable[[Array, Array, Array, Array], Array]
 
 
 CHEFER = Rules(
@@ -134,6 +154,7 @@ CHEFER = Rules(
     add_relevance,
     matmul_relevance,
     unchanged_softmax,
+    lambda x, weight, bias, relevance: relevance,
 )
 
 
@@ -144,6 +165,7 @@ def attn_lrp(gamma: float) -> Rules:
         epsilon_add,
         uniform_matmul,
         taylor_softmax,
+        epsilon_norm,
     )
 
 
@@ -264,9 +286,13 @@ def block_relevance(
             return x * (stabilised_division(first, x) + stabilised_division(second, x))
         return first + second
 
+    def before_norm(layer: str, x: Array, relevance: Array) -> Array:
+        return rules.norm(x, weights[f"{layer}.weight"], weights[f"{layer}.bias"], relevance)
+
     skipped, branch = rules.add(block.middle, block.out, relevance)
     branch = through(f"{name}.mlp.fc2", block.activated, branch)
     branch = through(f"{name}.mlp.fc1", block.normed2, branch)
+    branch = before_norm(f"{name}.norm2", block.middle, branch)
     relevance = joined(block.middle, skipped, branch)
 
     skipped, branch = rules.add(block.x, block.attended, relevance)
@@ -280,6 +306,7 @@ def block_relevance(
         keys.append(of_k.T)
         values.append(of_v)
     branch = through(f"{name}.attn.qkv", block.normed1, np.concatenate(queries + keys + values, axis=1))
+    branch = before_norm(f"{name}.norm1", block.x, branch)
     return np.array(matrices), joined(block.x, skipped, branch)
 
 
@@ -304,6 +331,8 @@ def propagate(
     selected = rules.linear(normed[:1], weights["head.weight"], weights["head.bias"], start)
     relevance = np.zeros_like(normed)
     relevance[0] = normed[0] * stabilised_division(selected[0], normed[0]) if round_trips else selected[0]
+    last = blocks[-1].middle + blocks[-1].out
+    relevance = rules.norm(last, weights["norm.weight"], weights["norm.bias"], relevance)
     matrices = []
     for b in reversed(range(len(blocks))):
         matrix, relevance = block_relevance(weights, f"blocks.{b}", blocks[b], relevance, rules, round_trips)

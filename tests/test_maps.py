@@ -8,9 +8,10 @@ import timm
 import torch
 from torch import nn
 
-from vitol.attention import CaptureError, capture_attention
+from vitol.attention import AttentionCapture, CaptureError, capture_attention
 from vitol.maps import METHODS, Method, explain, localization_maps
 from vitol.methods import ABOUT
+from vitol.rollout import attention_rollout
 from vitol.tokens import patch_grid, readout_row
 
 ALL = [*(Method.of(name) for name in METHODS), Method.of("gar", "paper"), Method.of("gar", clamp="mean")]
@@ -178,22 +179,36 @@ def test_presets_differ_in_row_normalisation_of_gar_alone():
     assert Method.of("gar", "paper", normalize_rows=True) == Method.of("gar", "release")
 
 
-def test_a_late_start_block_equals_the_rollout_of_the_last_blocks(vit, images):
-    depth = len(vit.blocks)
+def test_a_late_start_block_leaves_the_early_blocks_out(vit, images):
     for method in ("ar", "gar", "lrp", "relevance"):
         late, all_of_them = (localization_maps(vit, images, method=method, start_block=b) for b in (1, 0))
         assert not torch.allclose(late, all_of_them)
         with pytest.raises(ValueError, match=r"start_block = 3, but the model's blocks are 0\.\.2"):
-            localization_maps(vit, images, method=method, start_block=depth)
+            localization_maps(vit, images, method=method, start_block=3)
+    with capture_attention(vit) as capture, torch.no_grad():
+        vit(images)
+        matrices = capture.matrices(4, 17)
+    expected = attention_rollout(matrices[1:], readout_row(vit, 17))[:, 1:].reshape(4, 4, 4)
+    torch.testing.assert_close(localization_maps(vit, images, method="ar", start_block=1), expected)
 
 
-def test_attention_rollout_keeps_fused_matrices_only(vit, images):
+def test_attention_rollout_alone_keeps_fused_matrices_only(vit, images, monkeypatch):
+    kept_shapes = []
+    plain = AttentionCapture.matrices
+
+    def matrices(self, *arguments):
+        found = plain(self, *arguments)
+        kept_shapes.append({tuple(matrix.shape) for matrix in found})
+        return found
+
+    monkeypatch.setattr(AttentionCapture, "matrices", matrices)
     kept = {
         heads: localization_maps(vit, images, method="ar", heads=heads) for heads in ("mean", "min", "max")
     }
     for heads, maps in kept.items():
         both = explain(vit, images, None, [Method.of("ar", heads=heads), Method.of("attention")]).maps[0]
         torch.testing.assert_close(maps, both)
+    assert kept_shapes == [{(4, 17, 17)}] * 3 + [{(4, 3, 17, 17)}] * 3
     assert not torch.allclose(kept["min"], kept["max"])
 
 
@@ -258,8 +273,13 @@ def test_a_model_without_such_attention_is_refused_with_module_and_reason(name, 
         pass
 
 
+def small(name: str = "vit_tiny_patch16_224", **options) -> nn.Module:
+    torch.manual_seed(0)
+    return timm.create_model(name, **(SMALL | {"img_size": 32, "patch_size": 8} | options)).eval()
+
+
 def test_windowed_attention_is_refused_by_its_shape():
-    model = timm.create_model("samvit_base_patch16", img_size=64, depth=1, embed_dim=24, num_heads=2)
+    model = small("samvit_base_patch16", img_size=64, patch_size=16)
     with pytest.raises(CaptureError, match="blocks.0"):
         localization_maps(model.eval(), torch.randn(1, 3, 64, 64))
 
@@ -320,8 +340,7 @@ def test_half_precision_gives_maps_in_single(vit, images, method):
     model = vit.bfloat16()
     maps = localization_maps(model, images.bfloat16(), torch.tensor([0, 1, 2, 3]), method)
     wide = localization_maps(vit.double(), images.bfloat16().double(), torch.tensor([0, 1, 2, 3]), method)
-    if ABOUT[method].by_relevance or method == "ar":
-        assert maps.dtype == torch.float32
+    assert maps.dtype == torch.float32
     # Relevance is computed wide whatever the model's type; the rest carries bfloat16's two digits.
     assert relative(maps.double().numpy(), wide.numpy()) < (1e-3 if ABOUT[method].by_relevance else 0.2)
 
@@ -408,7 +427,7 @@ def test_wrong_arguments_are_refused_with_what_was_seen(vit, images):
         localization_maps(vit, images, method="lrp", precision="half")
     with pytest.raises(ValueError, match="start_block = -1 is negative; the first block is 0"):
         localization_maps(vit, images, start_block=-1)
-    with pytest.raises(ValueError, match="gamma = -1 is negative"):
+    with pytest.raises(ValueError, match="gamma = -1 is not 0 or more"):
         localization_maps(vit, images, method="attnlrp", gamma=-1)
     with pytest.raises(
         ValueError, match="gar has no setting 'heads'; it has: normalize_rows, start_block, clamp"
@@ -422,13 +441,119 @@ def test_wrong_arguments_are_refused_with_what_was_seen(vit, images):
         localization_maps(vit, images[:0])
     with pytest.raises(ValueError, match=r"targets have shape \(3,\).*of shape \(4,\) or \(4, K\)"):
         localization_maps(vit, images, torch.tensor([0, 1, 2]))
-    with pytest.raises(ValueError, match="targets have shape .* torch.float32"):
-        localization_maps(vit, images, torch.zeros(4))
+    for wrong in (
+        torch.zeros(4),
+        torch.zeros(4).bool(),
+        torch.zeros(4).to(torch.uint8),
+        torch.zeros(4).int(),
+    ):
+        with pytest.raises(
+            ValueError, match=f"targets have shape .* {wrong.dtype}; give int64 class indices"
+        ):
+            localization_maps(vit, images, wrong)
+    with pytest.raises(ValueError, match=r"targets have shape \(4, 0\)"):
+        localization_maps(vit, images, torch.zeros(4, 0).long())
+    with pytest.raises(ValueError, match="targets are a list, not a tensor; give int64"):
+        localization_maps(vit, images, [0, 1, 2, 3])
     with pytest.raises(ValueError, match=r"targets\[1\] = -1 is no class of this model \(0..4\)"):
         localization_maps(vit, images, torch.tensor([0, -1, 2, 3]))
     with pytest.raises(ValueError, match=r"targets are on meta, the model on cpu; give targets.to\('cpu'\)"):
         localization_maps(vit, images, torch.tensor([0, 1, 2, 3], device="meta"))
     with pytest.raises(ValueError, match="images are on meta, the model on cpu; move one to the other"):
         localization_maps(vit, images.to("meta"))
-    with pytest.raises(ValueError, match="training mode"):
+    with pytest.raises(ValueError, match="wrapped in DataParallel; give the model inside it"):
+        localization_maps(nn.DataParallel(vit), images)
+    vit.blocks[1].train()
+    with pytest.raises(ValueError, match=r"blocks\.1 is in training mode"):
+        localization_maps(vit, images)
+    with pytest.raises(ValueError, match="the model is in training mode"):
         localization_maps(vit.train(), images)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_images_that_want_gradients_get_none(vit, images, method):
+    expected = localization_maps(vit, images, method=method)
+    wanting = images.clone().requires_grad_()
+    assert torch.equal(localization_maps(vit, wanting, method=method), expected)
+    assert wanting.grad is None
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_one_block_is_enough(method):
+    maps = localization_maps(small(depth=1), torch.randn(2, 3, 32, 32), method=method)
+    assert maps.shape == (2, 4, 4) and torch.isfinite(maps).all()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_model_without_class_scores_is_refused(method):
+    with pytest.raises(CaptureError, match=r"VisionTransformer returns shape \(1, 17, 3\), not class scores"):
+        localization_maps(small(global_pool=""), torch.zeros(1, 3, 32, 32), method=method)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_features_are_not_taken_for_classes(method):
+    model, images = small(num_classes=0), torch.randn(1, 3, 32, 32)
+    if ABOUT[method].of_class:
+        with pytest.raises(
+            ValueError, match=f"{ABOUT[method].title} needs classes, but the model has no class"
+        ):
+            localization_maps(model, images, method=method)
+    else:
+        assert localization_maps(model, images, method=method).shape == (1, 4, 4)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_gradient_checkpointing_changes_no_map_and_stays_on(method):
+    model, images = small(), torch.randn(2, 3, 32, 32)
+    plain = localization_maps(model, images, method=method)
+    model.set_grad_checkpointing(True)
+    assert torch.equal(localization_maps(model, images, method=method), plain)
+    assert model.grad_checkpointing is True
+
+
+def test_attention_beside_the_blocks_is_refused():
+    model = timm.create_model("xcit_nano_12_p8_224", num_classes=3).eval()
+    with pytest.raises(
+        CaptureError, match=r"cls_attn_blocks\.0\.attn is a ClassAttn beside the `attn` of the"
+    ):
+        localization_maps(model, torch.zeros(1, 3, 32, 32))
+
+
+def test_a_refusal_shows_where_the_model_attends():
+    model = timm.create_model("swin_tiny_patch4_window7_224").eval()
+    with pytest.raises(CaptureError, match=r"no `blocks` .*\(layers\.0\.blocks\.0\.attn: WindowAttention\)"):
+        localization_maps(model, torch.zeros(1, 3, 224, 224))
+
+
+def test_relevance_names_the_module_that_calls_what_it_has_no_rule_for():
+    model = small("samvit_base_patch16", img_size=(32, 48))
+    with pytest.raises(CaptureError, match=r"no rule for torch's pad as blocks\.0, a Block, calls it"):
+        localization_maps(model, torch.zeros(1, 3, 32, 48), method="lrp")
+    assert not any(module._forward_hooks or module._forward_pre_hooks for module in model.modules())
+
+
+def test_a_model_without_class_token_has_no_prefix():
+    model = small("samvit_base_patch16", img_size=(32, 48))
+    with pytest.raises(CaptureError, match=r"not \(1, heads, 24, 24\)"):
+        localization_maps(model, torch.zeros(1, 3, 32, 48), method="ar")
+
+
+def test_blocks_that_share_modules_are_refused():
+    repeated, shared = small(), small()
+    repeated.blocks = nn.Sequential(repeated.blocks[0], repeated.blocks[0]).eval()
+    shared.blocks[1].attn.attn_drop = shared.blocks[0].attn.attn_drop
+    for model in (repeated, shared):
+        with pytest.raises(CaptureError, match="blocks share a module"):
+            localization_maps(model, torch.zeros(1, 3, 32, 32))
+
+
+def test_a_distilled_model_reads_both_its_tokens():
+    row = readout_row(small("deit_tiny_distilled_patch16_224"), 18)
+    assert row[:2].tolist() == [0.5, 0.5] and row[2:].sum() == 0
+
+
+def test_a_pass_without_gradients_cannot_be_pulled_back(vit, images):
+    with capture_attention(vit) as capture, torch.no_grad():
+        logits = vit(images)
+        with pytest.raises(CaptureError, match="ran without gradients; enable them around it"):
+            capture.pull_back(logits, torch.ones_like(logits))

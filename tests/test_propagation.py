@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from test_maps import golden_model, relative
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 
 from vitol.attention import CaptureError, capture_attention
 from vitol.maps import localization_maps
@@ -94,12 +95,20 @@ class Calls(nn.Module):
 
 
 def test_a_function_without_a_rule_is_an_error_that_names_it():
-    with pytest.raises(
-        CaptureError, match="relevance has no rule for torch's cumsum, which this model calls"
-    ):
+    with pytest.raises(CaptureError, match="relevance has no rule for torch's cumsum as this model calls it"):
         Calls(lambda x: x.cumsum(dim=1)).relevance()
     with pytest.raises(CaptureError, match="no rule for torch's add_"):
         Calls(lambda x: x.clone().add_(x)).relevance()
+    for call in (
+        lambda x: torch.add(MATRIX[0], x, alpha=2),
+        lambda x: MATRIX[0] - x,
+        lambda x: MATRIX[0] / (x + 10),
+        lambda x: F.dropout(x, 0.5),
+        lambda x: F.relu(x, inplace=True),
+        lambda x: torch.where(x > 0, x, 2 * x),
+    ):
+        with pytest.raises(CaptureError, match="relevance has no rule for torch's"):
+            Calls(call).relevance()
     with pytest.raises(CaptureError, match="no rule for torch's sub"):
         Calls(lambda x: x - x.mean(dim=-1, keepdim=True)).relevance()
 
@@ -120,6 +129,13 @@ def test_summands_of_other_shapes_are_an_error():
         (lambda x: x.softmax(-1), lambda x: F.softmax(x, dim=-1)),
         (lambda x: torch.add(x, x), lambda x: x + x),
         (lambda x: x * x.sigmoid(), lambda x: torch.sigmoid(x) * x),
+        (lambda x: torch.add(x, other=F.gelu(x)), lambda x: x + F.gelu(input=x)),
+        (lambda x: torch.add(input=x, other=F.gelu(x)), lambda x: x.add(F.gelu(x))),
+        (lambda x: torch.mul(x, other=x.sigmoid()), lambda x: x * x.sigmoid()),
+        (lambda x: torch.matmul(x, other=MATRIX), lambda x: x @ MATRIX),
+        (lambda x: x - MATRIX[0], lambda x: x + -MATRIX[0]),
+        (lambda x: F.dropout(x, 0.5, training=False), lambda x: x),
+        (lambda x: x * MATRIX[:1, :1], lambda x: MATRIX[0, 0] * x),
     ],
 )
 def test_ways_of_writing_an_operation_agree(call, same_as):
@@ -138,16 +154,25 @@ def test_an_addition_in_place_leaves_what_a_linear_layer_remembers():
     torch.testing.assert_close(Calls(in_place).relevance(), expected)
 
 
-def test_arithmetic_settings_are_restored():
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("high")
+def settings() -> list[str]:
+    backends = (torch.backends.cuda.matmul, torch.backends.cudnn.conv, torch.backends.mkldnn.matmul)
+    return [backend.fp32_precision for backend in backends]
+
+
+@pytest.mark.skipif(not hasattr(torch.backends.cuda.matmul, "fp32_precision"), reason="torch before 2.9")
+@pytest.mark.parametrize("fast", [True, False])
+def test_arithmetic_is_exact_inside_and_as_it_was_afterwards(fast):
+    before = settings()
+    if fast:
+        torch.backends.cuda.matmul.fp32_precision = "tf32"
     try:
+        found = settings()
         with pytest.raises(RuntimeError), exact_arithmetic(torch.device("cpu")):
-            assert torch.get_float32_matmul_precision() == "highest"
+            assert settings() == ["ieee"] * 3
             raise RuntimeError
-        assert torch.get_float32_matmul_precision() == "high"
+        assert settings() == found
     finally:
-        torch.set_float32_matmul_precision(before)
+        torch.backends.cuda.matmul.fp32_precision = before[0]
 
 
 def test_precisions_agree_as_far_as_their_digits_go(vit, images):
@@ -160,3 +185,87 @@ def test_precisions_agree_as_far_as_their_digits_go(vit, images):
     assert relative(maps["mixed"], maps["double"]) < 1e-5
     assert relative(maps["model"], maps["double"]) < 0.5
     assert not np.array_equal(maps["model"], maps["double"])
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda x: change(F.gelu(x), lambda y: y * y.sigmoid()),
+        lambda x: change(F.gelu(x), lambda y: y + x),
+    ],
+)
+def test_an_activation_changed_in_place_is_an_error(call):
+    with pytest.raises(CaptureError, match="changes an activation in place"):
+        Calls(call).relevance()
+
+
+def change(activation: Tensor, use) -> Tensor:
+    """What a call makes of an activation that is changed afterwards."""
+    used = use(activation)
+    activation += MATRIX[0]
+    return used
+
+
+def held_norm(x: Tensor, _: object, weight: Tensor, bias: Tensor | None, eps: float) -> Tensor:
+    """LayerNorm with its deviation a constant."""
+    centred = x - x.mean(dim=-1, keepdim=True)
+    deviation = (centred.square().mean(dim=-1, keepdim=True) + eps).sqrt().detach()
+    return centred / deviation * weight + (0 if bias is None else bias)
+
+
+def modified_gradient(model: nn.Module, images: Tensor, targets: Tensor) -> Tensor:
+    """What AttnLRP is at gamma = 0: tokens times a gradient of logits with some things held constant.
+
+    Deviations of norms and the ratios of activations to their inputs are constants; products count half.
+    """
+
+    class Held(TorchFunctionMode):
+        def __torch_function__(self, function, types, args=(), kwargs=None):
+            kwargs, name = kwargs or {}, getattr(function, "__name__", "").strip("_")
+            if name == "layer_norm":
+                return held_norm(*args, **kwargs)
+            if name in ("gelu", "silu", "sigmoid") and args[0].requires_grad:
+                return args[0] * (function(*args, **kwargs) / args[0]).detach()
+            if name in ("matmul", "mul") and all(isinstance(a, Tensor) and a.requires_grad for a in args):
+                a, b = args
+                return (function(a, b.detach()) + function(a.detach(), b)) / 2
+            return function(*args, **kwargs)
+
+    with capture_attention(model, from_tokens=True) as capture:
+        with Held():
+            logits = model(images)
+        one_hot = F.one_hot(targets, logits.shape[1]).to(logits)
+        (gradient,) = capture.pull_back(logits, one_hot, also=[capture.entering])
+        return capture.entering.detach() * gradient, logits.detach()
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "vit_tiny_patch16_224",
+        "beit_base_patch16_224",
+        "vit_relpos_small_patch16_224",
+        "eva02_tiny_patch14_224",
+        "vit_small_patch16_dinov3",
+        "vit_small_patch14_reg4_dinov2",
+        "deit_tiny_distilled_patch16_224",
+    ],
+)
+def test_attn_lrp_without_gamma_is_tokens_times_a_modified_gradient(name):
+    torch.manual_seed(0)
+    options = {"img_size": 32, "patch_size": 8, "depth": 2, "num_heads": 2, "embed_dim": 24, "num_classes": 3}
+    model = timm.create_model(name, **options).double().eval()
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += 0.2 * torch.randn_like(parameter)
+    images, targets = torch.randn(2, 3, 32, 32, dtype=torch.float64), torch.tensor([0, 1])
+    _, ours = propagated(model, images, targets, attn_lrp(0.0))
+    expected, logits = modified_gradient(model, images, targets)
+    of_logit = logits.gather(1, targets[:, None])[..., None]
+    assert relative((ours * of_logit).numpy(), expected.numpy()) < 1e-4
+
+
+def test_relevance_of_an_image_sums_to_one(golden_maps):
+    images, targets = torch.tensor(golden_maps["images"]), torch.tensor(golden_maps["targets"])
+    _, entering = propagated(golden_model(golden_maps), images, targets, CHEFER)
+    torch.testing.assert_close(entering.sum(dim=(1, 2)), torch.ones(5).double(), rtol=1e-4, atol=0)

@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from vitol.relevance import CHEFER, attn_lrp, product_halves, stabilised_ratio
+from vitol.relevance import CHEFER, attn_lrp, product_parts, stabilised_ratio
 
 GENERATOR = torch.Generator().manual_seed(0)
 
@@ -80,7 +80,7 @@ def test_add_shares_the_sum_of_relevance_out_per_image():
 def test_products_equal_their_twins():
     a, b, relevance = random(4, 6), random(6, 5), random(4, 5)
     ratio = stabilised_ratio(relevance, a @ b)
-    made = product_halves([a, b], [ratio @ b.T, a.T @ ratio])
+    made = product_parts([a, b], [ratio @ b.T, a.T @ ratio], 0.5)
     twin = reference.matmul_relevance(a.numpy(), b.numpy(), relevance.numpy())
     same(made[0], twin[0])
     same(made[1], twin[1])
@@ -91,6 +91,21 @@ def test_softmax_rules_equal_their_twins():
     output = x.softmax(dim=-1)
     assert torch.equal(CHEFER.softmax(x, output, -1, relevance), relevance)
     same(attn_lrp().softmax(x, output, -1, relevance), reference.taylor_softmax(x.numpy(), relevance.numpy()))
+
+
+def test_norm_rules_equal_their_twins():
+    x, weight, bias, relevance = random(4, 6), random(6), random(6), random(4, 6)
+    output = torch.nn.functional.layer_norm(x, (6,), weight, bias, 1e-6)
+    assert torch.equal(CHEFER.norm(x, weight, 1e-6, 1, True, output, relevance), relevance)
+    made = attn_lrp().norm(x, weight, 1e-6, 1, True, output, relevance)
+    same(made, reference.epsilon_norm(x.numpy(), weight.numpy(), bias.numpy(), relevance.numpy()))
+
+
+def test_an_uncentred_norm_shares_nothing_with_its_neighbours():
+    x, weight, relevance = random(4, 6), random(6), random(4, 6)
+    output = torch.nn.functional.rms_norm(x, (6,), weight, 1e-6)
+    made = attn_lrp().norm(x, weight, 1e-6, 1, False, output, relevance)
+    torch.testing.assert_close(made, relevance, rtol=1e-6, atol=1e-6)
 
 
 @settings(max_examples=50, deadline=None)

@@ -23,8 +23,8 @@ class AttentionCapture:
 
     Attributes:
         entering: The tokens that entered the first block, (B, N, D), if the graph starts there.
-        last_input: What the last attention module was given, (B, N, D), if activations are kept; after the first
-            norm in a pre-norm block.
+        last_input: What the last attention module was given, (B, N, D), if activations are kept: after the first
+            norm in a pre-norm block, the block's own input where attention and MLP run side by side.
         outputs: What every block returned, (B, N, D) each, if activations are kept.
     """
 
@@ -41,11 +41,21 @@ class AttentionCapture:
         """Keep the matrix that a block's attention just computed; returns what the block goes on with.
 
         A matrix outside the autograd graph (all parameters before it are frozen) becomes a leaf of it.
+
+        Raises:
+            CaptureError: If there are not as many matrices as heads.
         """
         if not matrix.requires_grad and torch.is_grad_enabled():
             matrix = matrix.detach().requires_grad_()
         self._shapes[name] = tuple(matrix.shape)
-        lean = self._keep is not None and not torch.is_grad_enabled() and matrix.ndim == 4
+        module = self._modules[name]
+        heads = getattr(module, "num_heads", None)
+        if heads is not None and matrix.ndim == 4 and matrix.shape[1] != heads:
+            raise CaptureError(
+                f"{name} is a {type(module).__name__} of {heads} heads that makes {matrix.shape[1]} matrices an "
+                "image, so they are not what its values are weighted with"
+            )
+        lean = not torch.is_grad_enabled() and matrix.ndim == 4
         self._matrices[name] = self._keep(matrix) if self._keep and lean else matrix
         return matrix
 
@@ -59,19 +69,13 @@ class AttentionCapture:
         Raises:
             CaptureError: If a block computed no matrix, or one of another shape.
         """
-        for name, module in self._modules.items():
+        for name in self._modules:
             if name not in self._shapes:
                 raise CaptureError(
                     f"{name} computed no attention matrix in the last forward pass; was the model called "
                     "inside the capture, and does this module's forward use its `attn_drop`?"
                 )
             shape = self._shapes[name]
-            heads = getattr(module, "num_heads", shape[1] if len(shape) == 4 else None)
-            if len(shape) == 4 and shape[1] != heads:
-                raise CaptureError(
-                    f"{name} is a {type(module).__name__} of {heads} heads that makes {shape[1]} matrices an "
-                    "image, so they are not what its values are weighted with"
-                )
             if len(shape) != 4 or shape[0] != batch or shape[2:] != (tokens, tokens):
                 raise CaptureError(
                     f"{name} attends with matrices of shape {shape}, not ({batch}, heads, {tokens}, "
@@ -106,8 +110,12 @@ class AttentionCapture:
             The signals of `also`. No parameter's `.grad` is touched.
 
         Raises:
-            CaptureError: If the outputs do not depend on every block's matrix.
+            CaptureError: If the forward pass kept no graph, or the outputs do not depend on every block's matrix.
         """
+        if not outputs.requires_grad:
+            raise CaptureError(
+                "the forward pass in this capture ran without gradients; enable them around it"
+            )
         matrices = [self._matrices[name] for name in self._modules]
         missed = set(range(len(matrices)))
 
@@ -124,10 +132,12 @@ class AttentionCapture:
 
                 undo.callback(matrix.register_hook(hook).remove)
             # The first matrix is behind all others: on the way to it the signal passes every block.
-            signals = torch.autograd.grad(outputs, [matrices[0], *also], signal, retain_graph=keep_graph)
+            wanted = [matrices[0], *also]
+            signals = torch.autograd.grad(outputs, wanted, signal, retain_graph=keep_graph, allow_unused=True)
         if missed:
             names = ", ".join(list(self._modules)[block] for block in sorted(missed))
             raise CaptureError(f"the model's outputs do not depend on the attention of {names}")
+        assert all(found is not None for found in signals), "what enters a block is on the way to its matrix"
         return signals[1:]
 
 
@@ -144,7 +154,8 @@ def capture_attention(
     timm's unfused path applies `attn_drop` to the softmax output, so a forward hook there sees the matrix.
     Until the `with` is left, fused attention is switched off, parameters are frozen (their gradients are not
     wanted, and need not be computed) and models under `torch.compile` run eagerly (a compiled graph has no
-    place for hooks). Then hooks, flags and `requires_grad` are as found, also after an exception.
+    place for hooks). Then hooks, flags and `requires_grad` are as found, also after an exception. All this is
+    done to the model itself: one capture of a model at a time, from one thread.
 
     Args:
         model: A timm model whose `blocks` have an `attn` each.
@@ -158,8 +169,8 @@ def capture_attention(
     Raises:
         CaptureError: If the model has no blocks or a block no attention of this kind.
     """
-    modules = _attention_modules(model)
-    blocks = list(model.blocks.children())  # type: ignore[union-attr]
+    modules = attention_modules(model)
+    blocks = list(model.blocks)  # type: ignore[arg-type]
     capture = AttentionCapture(modules, keep)
 
     def start(_: nn.Module, arguments: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
@@ -188,22 +199,31 @@ def capture_attention(
             if activations:
                 undo.callback(blocks[index].register_forward_hook(see_output).remove)
         undo.enter_context(unfused_attention(model))
+        if getattr(model, "grad_checkpointing", False):
+            # A checkpointed block would run once more in the backward pass, outside of what surrounds the forward pass.
+            undo.callback(setattr, model, "grad_checkpointing", model.grad_checkpointing)
+            model.grad_checkpointing = False  # type: ignore[assignment]
         for parameter in model.parameters():
-            undo.callback(parameter.requires_grad_, parameter.requires_grad)
-            parameter.requires_grad_(False)
+            if parameter.requires_grad and not parameter.is_inference():
+                undo.callback(parameter.requires_grad_, True)
+                parameter.requires_grad_(False)
         yield capture
 
 
-def _attention_modules(model: nn.Module) -> dict[str, nn.Module]:
-    """The attention module of every block, by its name in the model."""
+def attention_modules(model: nn.Module) -> dict[str, nn.Module]:
+    """The attention module of every block, by its name in the model.
+
+    Raises:
+        CaptureError: If the model has no blocks, a block no attention of this kind, or something else attends too.
+    """
     blocks = getattr(model, "blocks", None)
-    if not isinstance(blocks, nn.Module) or not len(list(blocks.children())):
+    if not isinstance(blocks, nn.Sequential | nn.ModuleList) or not len(blocks):
         raise CaptureError(
-            f"{type(model).__name__} has no `blocks` with attention to capture; "
-            "maps need a timm vision transformer such as deit_tiny_patch16_224"
+            f"{type(model).__name__} has no `blocks` with attention to capture{_where_else(model)}; maps need a "
+            "timm vision transformer whose blocks all attend to the same tokens, such as deit_tiny_patch16_224"
         )
     modules = {}
-    for index, block in enumerate(blocks.children()):
+    for index, block in enumerate(blocks):
         name = f"blocks.{index}.attn"
         attention = getattr(block, "attn", None)
         if attention is None and hasattr(block, "attn_drop"):
@@ -212,6 +232,7 @@ def _attention_modules(model: nn.Module) -> dict[str, nn.Module]:
         if attention is None:
             raise CaptureError(
                 f"blocks.{index} is a {type(block).__name__} without `attn`: no attention to capture"
+                f"{_where_else(model)}"
             )
         if not isinstance(getattr(attention, "attn_drop", None), nn.Module) or not hasattr(
             attention, "fused_attn"
@@ -222,4 +243,25 @@ def _attention_modules(model: nn.Module) -> dict[str, nn.Module]:
                 "seen from outside"
             )
         modules[name] = attention
+    drops = {id(attention.attn_drop) for attention in modules.values()}
+    if len(drops) < len(modules):
+        raise CaptureError(
+            "blocks share a module, so what passes through its `attn_drop` cannot be told apart; maps need blocks "
+            "of their own"
+        )
+    for name, module in model.named_modules():
+        captured = any(module is own for own in modules.values())
+        if isinstance(getattr(module, "attn_drop", None), nn.Module) and not captured:
+            raise CaptureError(
+                f"{name} is a {type(module).__name__} beside the `attn` of the blocks: maps would leave it out"
+            )
     return modules
+
+
+def _where_else(model: nn.Module) -> str:
+    """Where a model attends that cannot be captured, in words; nothing if no module in it is called attention."""
+    for name, module in model.named_modules():
+        kind = type(module).__name__
+        if name and ("Attention" in kind or "Attn" in kind or hasattr(module, "attn_drop")):
+            return f" ({name}: {kind})"
+    return ""

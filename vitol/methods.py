@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any, Literal, NamedTuple, get_args
 
 MethodName = Literal["ar", "gar", "lrp", "relevance", "full-lrp", "attention", "gradcam", "legrad", "attnlrp"]
@@ -45,14 +45,16 @@ ABOUT: dict[MethodName, About] = {
     ),
     "full-lrp": About(
         "Full LRP",
-        "LRP's relevance of the tokens that enter the first block, Chefer et al., CVPR 2021",
+        "LRP's relevance of the tokens that enter the first block, its positive part, Chefer et al., CVPR 2021",
         by_relevance=True,
     ),
     "attention": About("Attention", "the last block's attention of the class token", of_class=False),
     "gradcam": About("Grad-CAM", "Selvaraju et al., ICCV 2017, on the last block's tokens"),
     "legrad": About("LeGrad", "Bousselham et al., ICCV 2025"),
     "attnlrp": About(
-        "AttnLRP", "Achtibat et al., ICML 2024, on the tokens that enter the first block", by_relevance=True
+        "AttnLRP",
+        "Achtibat et al., ICML 2024, of the tokens that enter the first block, its positive part",
+        by_relevance=True,
     ),
 }
 # Settings that only some methods have; giving them to another is an error.
@@ -72,20 +74,21 @@ class Method:
 
     Attributes:
         name: One of `METHODS`; `ABOUT` says what each is.
-        normalize_rows: Rollouts: whether rows of I + T are divided by their sum.
+        normalize_rows: Rollouts: whether rows of I + T are divided by their sum; by default as the released code
+            does, in AR and GAR but not in LRP.
         start_block: Rollouts: the first block that takes part.
         heads: AR: how heads are fused.
         clamp: GAR: order of clamping and head averaging.
-        precision: Relevance: "mixed" runs the forward pass and all rules in float64 but the matrix products of
-            linear layers, whose sums are of one sign, in the model's float type; "double" all in float64;
-            "model" all in the model's float type, at least float32. Relevance divides by sums that may be close to
-            zero: in float32 a map of DeiT-Tiny is off by 4% of its maximum in the median image and by up to 70%,
-            in "mixed" by less than 1e-5.
+        precision: Relevance: "mixed" is float64 but for the matrix products in the backward passes of linear
+            layers, which are in the model's float type, at least float32; "double" is all float64, "model" all
+            the model's type. Relevance divides by sums that may be close to zero: all in float32, LRP maps of
+            DeiT-Tiny are off by 5% of their maximum in the median image and by up to 99%; in "mixed" by less
+            than 1e-5 (`experiments/benchmarks/precision.py`).
         gamma: AttnLRP: weight of contributions of the output's own sign in linear layers.
     """
 
     name: MethodName
-    normalize_rows: bool = True
+    normalize_rows: bool | None = None
     start_block: int = 0
     heads: HeadFusion = "mean"
     clamp: Clamp = "heads"
@@ -93,7 +96,7 @@ class Method:
     gamma: float = 0.05
 
     def __post_init__(self) -> None:
-        """Refuse unknown names and values out of range."""
+        """Refuse unknown names, values out of range and settings of other methods; resolve the default."""
         for kind, value, known in (
             ("map method", self.name, METHODS),
             ("heads", self.heads, get_args(HeadFusion)),
@@ -104,8 +107,13 @@ class Method:
                 raise ValueError(f"{kind} {value!r} is unknown; choose one of {', '.join(known)}")
         if self.start_block < 0:
             raise ValueError(f"start_block = {self.start_block} is negative; the first block is 0")
-        if self.gamma < 0:
-            raise ValueError(f"gamma = {self.gamma} is negative; give 0 or more")
+        if not self.gamma >= 0:
+            raise ValueError(f"gamma = {self.gamma} is not 0 or more")
+        for field in fields(self)[1:]:
+            if getattr(self, field.name) != field.default:
+                self._check_has(self.name, field.name)
+        if self.normalize_rows is None and self.name in _SETTINGS_OF["normalize_rows"]:
+            object.__setattr__(self, "normalize_rows", self.name in ("ar", "gar"))
 
     @classmethod
     def of(cls, name: MethodName, preset: Preset = "release", **options: Any) -> Method:
@@ -119,9 +127,15 @@ class Method:
         """
         if preset not in PRESETS:
             raise ValueError(f"preset {preset!r} is unknown; choose one of {', '.join(PRESETS)}")
-        for option in options:
-            if name in METHODS and name not in _SETTINGS_OF.get(option, ()):
-                mine = ", ".join(key for key, names in _SETTINGS_OF.items() if name in names) or "none"
-                raise ValueError(f"{name} has no setting {option!r}; it has: {mine}")
-        normalize_rows = name == "ar" or (name == "gar" and preset == "release")
-        return cls(name, **{"normalize_rows": normalize_rows, **options})
+        for option in options if name in METHODS else ():
+            cls._check_has(name, option)
+        return cls(
+            name, **({"normalize_rows": False} if (name, preset) == ("gar", "paper") else {}) | options
+        )
+
+    @staticmethod
+    def _check_has(name: MethodName, setting: str) -> None:
+        """Refuse a setting that the method does not have."""
+        if name not in _SETTINGS_OF.get(setting, ()):
+            mine = ", ".join(key for key, names in _SETTINGS_OF.items() if name in names) or "none"
+            raise ValueError(f"{name} has no setting {setting!r}; it has: {mine}")

@@ -19,7 +19,7 @@ import numpy as np
 
 from vitol.boxes import boxes_at, score_map
 from vitol.figures import Overlay, overlay_figure
-from vitol.methods import MethodName
+from vitol.methods import ABOUT, MethodName
 from vitol.photo_input import read_photo
 
 CORNERS = (
@@ -73,7 +73,7 @@ class PhotoMap:
     @property
     def title(self) -> str:
         """Class, probability and method in one line, the class's name cut if need be."""
-        rest = f" {percent(self.probability)} {self.method.upper()}"
+        rest = f" {percent(self.probability)} {ABOUT[self.method].title}"
         room = TITLE - len(rest)
         return (self.label if len(self.label) <= room else self.label[: room - 1] + "…") + rest
 

@@ -3,23 +3,28 @@ r"""Sending gradients and relevance through one forward pass of an unmodified mo
 While a `Propagation` is active, every differentiable torch function that the model calls is replaced by one of the
 same value whose backward pass returns either the gradient or, under a set of relevance rules, the relevance of
 its inputs. So `torch.autograd.grad(logits, matrices, one_hot)` gives both in turn, for any batch size, and the
-graph takes care of residual connections, selections and reshapes.
+graph takes care of residual connections, selections and reshapes. What it has no rule for is an error.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd import grad
 from torch.overrides import TorchFunctionMode
 
 from vitol.attention import CaptureError
-from vitol.relevance import Rules, product_halves, stabilised_ratio
+from vitol.relevance import Rules, product_parts, stabilised_ratio
+
+# (rules, inputs, output, R of the output, pull) to R of the inputs that depend on the image; pull(S) sends S back to
+# them as a gradient.
+Rule = Callable[[Rules, list[Any], Tensor, Tensor, Callable[[Tensor], list[Tensor]]], list[Tensor]]
 
 # Names of torch functions, `__add__` as add. Relevance moves with the entries:
 _MOVING = frozenset(
@@ -30,13 +35,13 @@ _MOVING = frozenset(
 )
 # Relevance stays as it is, entry by entry:
 _UNCHANGED = frozenset(
-    "gelu silu relu relu6 leaky_relu elu selu mish hardswish hardsigmoid hardtanh sigmoid tanh softplus quick_gelu "
-    "layer_norm rms_norm normalize neg".split()
+    "gelu silu relu relu6 leaky_relu elu selu mish hardswish hardsigmoid hardtanh sigmoid tanh softplus normalize "
+    "neg".split()
 )
-_SUMS = frozenset("add radd add_ sub".split())
-_PRODUCTS = frozenset("mul multiply rmul".split())
-_QUOTIENTS = frozenset("div divide truediv".split())
-_MATRIX_PRODUCTS = frozenset("matmul bmm".split())
+_SUMS = frozenset(("add", "radd"))
+_PRODUCTS = frozenset(("mul", "multiply", "rmul"))
+_QUOTIENTS = frozenset(("div", "divide", "truediv"))
+_MATRIX_PRODUCTS = frozenset(("matmul", "bmm"))
 
 
 class Propagation(TorchFunctionMode):
@@ -46,31 +51,55 @@ class Propagation(TorchFunctionMode):
         rules: The rules of relevance; None for gradients.
 
     Args:
-        batch: B. Sums are shared out per image, along the first axis, so tensors must have it there.
-        linear_type: The float type of the matrix products in the backward pass of linear layers. Their sums are of
-            one sign where relevance is shared out, so that they bear a narrower type than the rest.
+        batch: B. Sums are shared out per image, so tensors must have the images along their first axis.
+        linear_type: The float type of the matrix products in the backward passes of linear layers. They bear a
+            narrower type than the rest: what is ill-conditioned is division by sums close to zero.
+        narrow: Parameters that are known in that type already, by the ones that the model will use.
     """
 
-    def __init__(self, batch: int, linear_type: torch.dtype) -> None:
+    def __init__(
+        self, batch: int, linear_type: torch.dtype, narrow: dict[Tensor, Tensor] | None = None
+    ) -> None:
         super().__init__()
         self.rules: Rules | None = None
         self.batch = batch
         self.linear_type = linear_type
-        self._narrow: dict[int, tuple[Tensor, Tensor]] = {}
+        self._narrow = dict(narrow or {})
+        self._running: list[str] = []
+        self._adds_in_place = ""
 
     def narrowed(self, parameter: Tensor) -> Tensor:
         """Return a parameter in the type of the linear layers' products, converted once."""
-        # The parameter is kept beside its copy, so that no other takes its id.
-        kept, copy = self._narrow.get(id(parameter), (None, None))
-        if kept is not parameter:
-            copy = parameter.to(self.linear_type)
-            self._narrow[id(parameter)] = (parameter, copy)
-        assert copy is not None
-        return copy
+        if parameter not in self._narrow:
+            self._narrow[parameter] = parameter.to(self.linear_type)
+        return self._narrow[parameter]
+
+    @contextmanager
+    def naming(self, model: nn.Module) -> Iterator[None]:
+        """Let errors of forward passes inside the `with` name the module that was running."""
+
+        def enter(module: nn.Module, _: object) -> None:
+            self._running.append(f"{names[module]}, a {type(module).__name__},")
+
+        def leave(*_: object) -> None:
+            self._running.pop()
+
+        names = {module: name or "the model" for name, module in model.named_modules()}
+        with ExitStack() as undo:
+            for module in names:
+                undo.callback(module.register_forward_pre_hook(enter).remove)
+                undo.callback(module.register_forward_hook(leave).remove)
+            yield
 
     @contextmanager
     def under(self, rules: Rules | None) -> Iterator[None]:
-        """Let backward passes inside the `with` carry relevance by the rules, or gradients."""
+        """Let backward passes inside the `with` carry relevance by the rules, or gradients.
+
+        Raises:
+            CaptureError: If the model adds a constant in place, which these rules would have to see.
+        """
+        if rules is not None and not rules.constants_get_nothing and self._adds_in_place:
+            raise CaptureError(f"{self._adds_in_place} adds in place, which these rules cannot follow")
         before, self.rules = self.rules, rules
         try:
             yield
@@ -81,98 +110,165 @@ class Propagation(TorchFunctionMode):
         self, function: Callable, types: object, args: tuple = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         """Call a torch function, or its replacement if its result depends on the image."""
-        kwargs = kwargs or {}
-        if not torch.is_grad_enabled() or not any(_depends(item) for item in (*args, *kwargs.values())):
+        kwargs = dict(kwargs or {})
+        if not torch.is_grad_enabled() or not any(map(_depends, (*args, *kwargs.values()))):
             return function(*args, **kwargs)
         name = getattr(function, "__name__", str(function)).removeprefix("__").removesuffix("__")
         if name == "linear":
             return _Linear.apply(self, *_linear_arguments(*args, **kwargs))
-        if name == "softmax":
-            return self._softmaxed(function, args, kwargs)
-        both = len(args) == 2 and _depends(args[0]) and _depends(args[1])
-        if both and name in _MATRIX_PRODUCTS | _PRODUCTS:
-            return _Ruled.apply(self, _halves, function, *args)
-        if both and name in {"add", "radd"} and not kwargs:
-            return _Ruled.apply(self, self._sum, function, *args)
-        if not both and name in _MATRIX_PRODUCTS | {"mean"}:
-            return self._of_one(_contributions, function, args, kwargs)
-        if not both and name in _PRODUCTS | _QUOTIENTS | _UNCHANGED:
-            return self._of_one(_unchanged, function, args, kwargs)
+        # What may depend on the image goes by position, whatever way the model gives it.
+        args = (*args, *(kwargs.pop(key) for key in ("input", "other", "mat2") if key in kwargs))
+        rule = self._rule_for(name, args, kwargs)
+        if rule is not None:
+            return _Ruled.apply(self, rule, partial(function, **kwargs), *args)
+        moves = name in _MOVING and not _drops_out(name, args, kwargs)
+        in_place = name == "add_" and not _depends(args[1:]) and not kwargs
         result = function(*args, **kwargs)
-        if name in _MOVING or (name in _SUMS and not both) or not _depends(result):
+        if moves or in_place or not _depends(result):
+            self._adds_in_place = self._caller() if in_place else self._adds_in_place
             return result
-        raise CaptureError(f"relevance has no rule for torch's {name}, which this model calls")
+        raise CaptureError(f"relevance has no rule for torch's {name} as {self._caller()} calls it")
 
-    def _of_one(self, rule: Callable, function: Callable, args: tuple, kwargs: dict[str, Any]) -> Tensor:
-        """Replace a function of which one argument depends on the image."""
-        at = next(index for index, item in enumerate(args) if _depends(item))
-        before, after = args[:at], args[at + 1 :]
-        return _Ruled.apply(self, rule, lambda x: function(*before, x, *after, **kwargs), args[at])
+    def _rule_for(self, name: str, args: tuple, kwargs: dict[str, Any]) -> Rule | None:
+        """The rule of a function, if it has one for the arguments that depend on the image."""
+        dependent = [at for at, item in enumerate(args) if _depends(item)]
+        if any(map(_depends, kwargs.values())) or kwargs.get("inplace") or "alpha" in kwargs:
+            return None
+        if dependent == [0, 1]:
+            if name in _MATRIX_PRODUCTS | _PRODUCTS:
+                return _halves
+            return self._shared if name in _SUMS else None
+        if len(dependent) != 1 or not isinstance(args[dependent[0]], Tensor):
+            return None
+        if name in _SUMS or (name == "sub" and dependent == [0]):
+            return _beside_constant
+        if name in _MATRIX_PRODUCTS or name == "mean":
+            return _by_contributions
+        if name in _PRODUCTS or (name in _QUOTIENTS and dependent == [0]):
+            return _unchanged
+        if dependent != [0]:
+            return None
+        if name == "softmax":
+            return partial(_softmax, kwargs["dim"] if "dim" in kwargs else args[1])
+        if name in _NORMS:
+            return _NORMS[name](*args[1:], **kwargs)
+        return _unchanged if name in _UNCHANGED and True not in args[1:] else None
 
-    def _softmaxed(self, function: Callable, args: tuple, kwargs: dict[str, Any]) -> Tensor:
-        dimension = kwargs["dim"] if "dim" in kwargs else args[1]
-
-        def rule(inputs: list[Tensor], output: Tensor, relevance: Tensor, _: Callable) -> list[Tensor]:
-            assert self.rules is not None
-            return [self.rules.softmax(inputs[0], output, dimension, relevance)]
-
-        return self._of_one(rule, function, args, kwargs)
-
-    def _sum(self, inputs: list[Tensor], output: Tensor, relevance: Tensor, _: Callable) -> list[Tensor]:
-        assert self.rules is not None
+    def _shared(
+        self, rules: Rules, inputs: list[Any], output: Tensor, relevance: Tensor, _: Callable
+    ) -> list[Tensor]:
         if len(output) != self.batch or any(summand.shape != output.shape for summand in inputs):
             shapes = " and ".join(str(tuple(summand.shape)) for summand in inputs)
             raise CaptureError(
                 f"relevance cannot be shared between summands of shapes {shapes}; needed: equal shapes with the "
                 f"{self.batch} images first"
             )
-        return list(self.rules.add(inputs[0], inputs[1], relevance))
+        return list(rules.add(inputs[0], inputs[1], relevance))
 
-
-def _halves(inputs: list[Tensor], output: Tensor, relevance: Tensor, pull: Callable) -> list[Tensor]:
-    return product_halves(inputs, pull(stabilised_ratio(relevance, output)))
-
-
-def _contributions(inputs: list[Tensor], output: Tensor, relevance: Tensor, pull: Callable) -> list[Tensor]:
-    return [inputs[0] * pull(stabilised_ratio(relevance, output))[0]]
-
-
-def _unchanged(inputs: list[Tensor], output: Tensor, relevance: Tensor, _: Callable) -> list[Tensor]:
-    return [relevance.sum_to_size(inputs[0].shape)]
+    def _caller(self) -> str:
+        return self._running[-1] if self._running else "this model"
 
 
 @contextmanager
 def exact_arithmetic(device: torch.device) -> Iterator[None]:
     """No autocast and no TF32 until the `with` is left: relevance divides by sums that may be close to zero."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    try:
-        with torch.autocast(device.type, enabled=False):
-            yield
-    finally:
-        torch.set_float32_matmul_precision(before)
+    cuda, cudnn, cpu = torch.backends.cuda.matmul, torch.backends.cudnn, torch.backends.mkldnn
+    backends: list[Any] = [cuda, getattr(cudnn, "conv", None), getattr(cpu, "matmul", None)]
+    with ExitStack() as undo:
+        for backend in backends:
+            if hasattr(backend, "fp32_precision"):
+                undo.callback(setattr, backend, "fp32_precision", backend.fp32_precision)
+                backend.fp32_precision = "ieee"
+        if not hasattr(cuda, "fp32_precision"):  # torch before 2.9
+            undo.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+            torch.set_float32_matmul_precision("highest")
+        undo.enter_context(torch.autocast(device.type, enabled=False))
+        yield
+
+
+def _halves(_: Rules, inputs: list[Any], output: Tensor, relevance: Tensor, pull: Callable) -> list[Tensor]:
+    return product_parts(inputs, pull(stabilised_ratio(relevance, output)), 0.5)
+
+
+def _by_contributions(
+    _: Rules, inputs: list[Any], output: Tensor, relevance: Tensor, pull: Callable
+) -> list[Tensor]:
+    return product_parts([_dependent(inputs)], pull(stabilised_ratio(relevance, output)), 1)
+
+
+def _beside_constant(
+    rules: Rules, inputs: list[Any], output: Tensor, relevance: Tensor, pull: Callable
+) -> list[Tensor]:
+    if rules.constants_get_nothing:
+        return _unchanged(rules, inputs, output, relevance, pull)
+    return _by_contributions(rules, inputs, output, relevance, pull)
+
+
+def _unchanged(
+    _: Rules, inputs: list[Any], output: Tensor, relevance: Tensor, pull: Callable
+) -> list[Tensor]:
+    return [relevance.sum_to_size(_dependent(inputs).shape)]
+
+
+def _softmax(
+    dimension: int, rules: Rules, inputs: list[Any], output: Tensor, relevance: Tensor, _: Callable
+) -> list[Tensor]:
+    return [rules.softmax(inputs[0], output, dimension, relevance)]
+
+
+def _layer_norm(
+    normalized_shape: Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Rule:
+    return partial(_norm, True, len(normalized_shape), weight, eps)
+
+
+def _rms_norm(
+    normalized_shape: Sequence[int], weight: Tensor | None = None, eps: float | None = None
+) -> Rule:
+    return partial(_norm, False, len(normalized_shape), weight, eps)
+
+
+def _norm(
+    centred: bool,
+    axes: int,
+    weight: Tensor | None,
+    eps: float | None,
+    rules: Rules,
+    inputs: list[Any],
+    output: Tensor,
+    relevance: Tensor,
+    _: Callable,
+) -> list[Tensor]:
+    eps = torch.finfo(output.dtype).eps if eps is None else eps
+    return [rules.norm(inputs[0], weight, eps, axes, centred, output, relevance)]
+
+
+_NORMS: dict[str, Callable[..., Rule]] = {"layer_norm": _layer_norm, "rms_norm": _rms_norm}
 
 
 class _Ruled(torch.autograd.Function):
     """A torch function whose backward pass follows a rule, or torch's own gradient."""
 
     @staticmethod
-    def forward(ctx: Any, propagation: Propagation, rule: Callable, function: Callable, *args: Any) -> Tensor:
+    def forward(ctx: Any, propagation: Propagation, rule: Rule, function: Callable, *args: Any) -> Tensor:
         with torch.enable_grad():
             inputs = [
                 item.detach().requires_grad_(needed) if isinstance(item, Tensor) else item
                 for item, needed in zip(args, ctx.needs_input_grad[3:], strict=True)
             ]
             output = function(*inputs)
-        ctx.state = (propagation, rule, inputs, output, output._version)
+        kept = [item for item in (*inputs, output) if isinstance(item, Tensor)]
+        ctx.state = (propagation, rule, inputs, output, kept, [item._version for item in kept])
         return output.detach()
 
     @staticmethod
     def backward(ctx: Any, *arrived: Tensor) -> tuple[Tensor | None, ...]:
-        propagation, rule, inputs, output, version = ctx.state
-        if output._version != version:
-            raise CaptureError("relevance cannot follow a model that changes an activation in place")
-        active = [item for item in inputs if isinstance(item, Tensor) and item.requires_grad]
+        propagation, rule, inputs, output, kept, versions = ctx.state
+        _refuse_changes(kept, versions)
+        active = [item for item in inputs if _depends(item)]
 
         def pull(signal: Tensor) -> list[Tensor]:
             return list(grad(output, active, signal, retain_graph=True))
@@ -180,7 +276,7 @@ class _Ruled(torch.autograd.Function):
         if propagation.rules is None:
             returned = iter(pull(arrived[0]))
         else:
-            returned = iter(rule(inputs, output.detach(), arrived[0], pull))
+            returned = iter(rule(propagation.rules, inputs, output.detach(), arrived[0], pull))
         return None, None, None, *(next(returned) if needed else None for needed in ctx.needs_input_grad[3:])
 
 
@@ -193,19 +289,20 @@ class _Linear(torch.autograd.Function):
     ) -> Tensor:
         output = F.linear(x, weight, bias)
         kind = propagation.linear_type
-        kept = output.detach().to(kind)
-        ctx.state = (propagation, x.to(kind), propagation.narrowed(weight), bias, kept, kept._version)
+        x, kept = x.detach().to(kind), output.detach().to(kind)
+        ctx.state = (propagation, x, propagation.narrowed(weight), bias, kept, (x._version, kept._version))
         return output
 
     @staticmethod
     def backward(ctx: Any, *arrived: Tensor) -> tuple[Tensor | None, ...]:
-        propagation, x, weight, bias, output, version = ctx.state
+        propagation, x, weight, bias, output, versions = ctx.state
+        _refuse_changes([x], versions[:1])
         signal = arrived[0].to(weight.dtype)
         if propagation.rules is None:
             returned = signal @ weight
         else:
             bias = None if bias is None else propagation.narrowed(bias)
-            if output._version != version:  # the model went on in place, such as EVA with a bias of its own
+            if output._version != versions[1]:  # the model went on in place, such as EVA adding a bias
                 output = F.linear(x, weight, bias)
             returned = propagation.rules.linear(x, weight, bias, output, signal)
         return None, returned.to(arrived[0].dtype), None, None
@@ -218,8 +315,24 @@ def _linear_arguments(
     return input, weight, bias
 
 
+def _refuse_changes(tensors: list[Tensor], versions: Any) -> None:
+    """Refuse tensors that are no longer what the forward pass saw."""
+    if any(tensor._version != version for tensor, version in zip(tensors, versions, strict=True)):
+        raise CaptureError("relevance cannot follow a model that changes an activation in place")
+
+
+def _drops_out(name: str, args: tuple, kwargs: dict[str, Any]) -> bool:
+    """Whether a call is dropout at work."""
+    return "dropout" in name and bool(kwargs.get("training", args[2] if len(args) > 2 else True))
+
+
+def _dependent(inputs: list[Any]) -> Tensor:
+    """The one input that depends on the image."""
+    return next(item for item in inputs if _depends(item))
+
+
 def _depends(item: object) -> bool:
     """Whether something is, or holds, a tensor that depends on the image."""
     if isinstance(item, Tensor):
         return item.requires_grad
-    return isinstance(item, tuple | list) and any(_depends(part) for part in item)
+    return isinstance(item, tuple | list) and any(map(_depends, item))

@@ -5,10 +5,9 @@ I inputs and O outputs of a linear layer. Two sets of rules have one shape: `CHE
 propagation (LRP) of Chefer et al., CVPR 2021, which is reference [7] of the paper and feeds its Eq. 9; and
 `attn_lrp`, AttnLRP of Achtibat et al., ICML 2024.
 
-Both agree on the rest. Normalisation and activations pass relevance on as it is; so does a factor that does not
-depend on the image. Of a product of two factors that do, matrix or elementwise, each gets half. A summand that does
-not depend on the image, such as a bias, gets nothing. Reshaping, indexing and joining move relevance with its
-entries.
+Both agree on the rest. Activations pass relevance on as it is; so does a factor that does not depend on the image.
+Of a product of two factors that do, matrix or elementwise, each gets half. Reshaping, indexing and joining move
+relevance with its entries.
 """
 
 from __future__ import annotations
@@ -31,11 +30,16 @@ class Rules:
         linear: (x, weight, bias or None, output, R) to R of x.
         add: (a, b, R) to R of a and R of b.
         softmax: (x, output, dimension, R) to R of x.
+        norm: (x, weight or None, eps, number of normalised axes, whether centred, output, R) to R of x.
+        constants_get_nothing: Whether a summand that does not depend on the image, such as a bias of positions,
+            gets no relevance, so that x gets all of it; else it keeps its contribution.
     """
 
     linear: Callable[[Tensor, Tensor, Tensor | None, Tensor, Tensor], Tensor]
     add: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
     softmax: Callable[[Tensor, Tensor, int, Tensor], Tensor]
+    norm: Callable[[Tensor, Tensor | None, float, int, bool, Tensor, Tensor], Tensor]
+    constants_get_nothing: bool
 
 
 def stabilised_ratio(relevance: Tensor, z: Tensor, stabiliser: float = STABILISER) -> Tensor:
@@ -108,34 +112,51 @@ def softmax_unchanged(x: Tensor, output: Tensor, dimension: int, relevance: Tens
     return relevance
 
 
-CHEFER = Rules(linear=linear_alpha1, add=add_by_sums, softmax=softmax_unchanged)
+def norm_unchanged(
+    x: Tensor, weight: Tensor | None, eps: float, axes: int, centred: bool, output: Tensor, relevance: Tensor
+) -> Tensor:
+    """Relevance of the output, as it is: LayerNorm in [7]."""
+    return relevance
 
 
-def product_halves(factors: list[Tensor], shares: list[Tensor]) -> list[Tensor]:
-    r"""Half the relevance to each of two factors, by their contributions.
+CHEFER = Rules(
+    linear=linear_alpha1,
+    add=add_by_sums,
+    softmax=softmax_unchanged,
+    norm=norm_unchanged,
+    constants_get_nothing=True,
+)
 
-    Z = a b, S = R / Z; R_a = a o (S b^T) / 2, and likewise for b: the matrix product of [7], whose relevance is taken
-    after halving, and the uniform rule of AttnLRP.
+
+def product_parts(factors: list[Tensor], shares: list[Tensor], portion: float) -> list[Tensor]:
+    r"""Relevance of factors by their contributions: of two, each gets half; of one beside a constant, it gets all.
+
+    Z = a b, S = R / Z; R_a = portion a o (S b^T), and likewise for b: the matrix product of [7], whose relevance is
+    taken after halving, and the uniform rule of AttnLRP.
 
     Args:
-        factors: a and b, or the one of them that depends on the image.
+        factors: The factors that depend on the image.
         shares: S pulled back to each of them, such as S b^T, same shapes.
+        portion: The part of all relevance that each gets.
 
     Returns:
         R of each factor.
     """
-    return [share.mul(0.5).mul_(factor) for factor, share in zip(factors, shares, strict=True)]
+    return [share.mul(portion).mul_(factor) for factor, share in zip(factors, shares, strict=True)]
 
 
 def attn_lrp(gamma: float = 0.05) -> Rules:
     r"""Make the rules of AttnLRP (Achtibat et al., ICML 2024).
 
-    Softmax by its Taylor expansion (their Eq. 13), sums by contributions, linear layers by the generalised gamma
-    rule, which they found vision transformers to need against noise.
+    Softmax by its Taylor expansion; norms by the epsilon rule with their deviation as a constant; sums by
+    contributions; linear layers by the generalised gamma rule, which they found vision transformers to need against
+    noise. A constant or a bias keeps the relevance that it contributed. With gamma = 0 the relevance of any tensor is
+    the tensor times a gradient in which deviations and the ratios of activations to their inputs are held
+    constant and products of two tensors count half.
 
     Args:
         gamma: How much more contributions of the output's own sign count, at least 0; at 0 linear layers
-            follow the plain epsilon rule. They tune it for every model.
+            follow the plain epsilon rule. They tune it for every model. It does not act on the bias.
 
     Returns:
         The rules.
@@ -157,7 +178,22 @@ def attn_lrp(gamma: float = 0.05) -> Rules:
     def softmax(x: Tensor, output: Tensor, dimension: int, relevance: Tensor) -> Tensor:
         return x * (relevance - output * relevance.sum(dim=dimension, keepdim=True))
 
-    return Rules(linear=linear, add=add, softmax=softmax)
+    def norm(
+        x: Tensor,
+        weight: Tensor | None,
+        eps: float,
+        axes: int,
+        centred: bool,
+        output: Tensor,
+        relevance: Tensor,
+    ) -> Tensor:
+        over = tuple(range(-axes, 0))
+        mean = x.mean(dim=over, keepdim=True) if centred else 0
+        scale = ((x - mean).square().mean(dim=over, keepdim=True) + eps).rsqrt()
+        share = stabilised_ratio(relevance, output) * scale * (1 if weight is None else weight)
+        return x * (share - share.mean(dim=over, keepdim=True) if centred else share)
+
+    return Rules(linear=linear, add=add, softmax=softmax, norm=norm, constants_get_nothing=False)
 
 
 def _image_sums(values: Tensor) -> Tensor:

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from vitol.rollout import fuse_heads, wide_type
+
 
 def class_attention(attention: Tensor, row: Tensor) -> Tensor:
     """What the head's token attends to in one block, mean over heads: "raw attention", as in DINO's figures.
@@ -21,7 +23,8 @@ def class_attention(attention: Tensor, row: Tensor) -> Tensor:
     Returns:
         (B, N), summing to 1. It does not depend on a class.
     """
-    return torch.einsum("n,bhnm->bm", row.to(attention), attention) / attention.shape[1]
+    fused = fuse_heads(attention)
+    return torch.einsum("n,bnm->bm", row.to(fused), fused)
 
 
 def token_grad_cam(tokens: Tensor, gradient: Tensor, prefix: int) -> Tensor:
@@ -37,8 +40,8 @@ def token_grad_cam(tokens: Tensor, gradient: Tensor, prefix: int) -> Tensor:
     Returns:
         (B, N), non-negative.
     """
-    weights = gradient[:, prefix:].mean(dim=1)
-    return torch.einsum("bnd,bd->bn", tokens, weights).relu()
+    weights = gradient[:, prefix:].mean(dim=1, dtype=wide_type(gradient))
+    return torch.einsum("bnd,bd->bn", tokens.to(weights), weights).relu()
 
 
 def legrad(
@@ -47,7 +50,8 @@ def legrad(
     r"""LeGrad (Bousselham et al., ICCV 2025): how the score of every block's output feels its own attention.
 
     Block b's score s_b is the logit that the model's last norm and head give its output; the map is the mean over
-    blocks, heads and query tokens of (d s_b / d A_b)^+.
+    blocks, heads and query tokens of (d s_b / d A_b)^+. As in their section 3: all blocks take part, and tokens are
+    pooled as the model pools them. (Their code for CLIP averages tokens, and starts at a late block.)
 
     Args:
         model: A timm model with `norm` and `forward_head`.
@@ -58,12 +62,12 @@ def legrad(
     Returns:
         K maps (B, N), non-negative.
     """
-    maps = [torch.zeros_like(attention[0][:, 0, 0]) for _ in classes.T]
+    maps = [torch.zeros_like(attention[0][:, 0, 0], dtype=wide_type(attention[0])) for _ in classes.T]
     for output, matrix in zip(outputs, attention, strict=True):
         with torch.enable_grad():
             logits = model.forward_head(model.norm(output))  # type: ignore[operator]
         for scores, column in zip(maps, classes.T, strict=True):
             score = logits.gather(1, column[:, None]).sum()
             (gradient,) = torch.autograd.grad(score, matrix, retain_graph=True)
-            scores += gradient.relu().mean(dim=(1, 2)) / len(attention)
+            scores += gradient.relu().mean(dim=(1, 2), dtype=scores.dtype) / len(attention)
     return maps

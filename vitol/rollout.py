@@ -51,8 +51,8 @@ class Rollout:
 def fuse_heads(attention: Tensor, heads: HeadFusion = "mean") -> Tensor:
     """One matrix an image from one a head: (B, H, N, N) to (B, N, N), at least float32."""
     if heads == "mean":
-        return attention.mean(dim=1, dtype=_wide(attention))
-    return (attention.amin(dim=1) if heads == "min" else attention.amax(dim=1)).to(_wide(attention))
+        return attention.mean(dim=1, dtype=wide_type(attention))
+    return (attention.amin(dim=1) if heads == "min" else attention.amax(dim=1)).to(wide_type(attention))
 
 
 def gar_transition(attention: Tensor, gradient: Tensor, clamp: Clamp = "heads") -> Tensor:
@@ -140,6 +140,6 @@ def gradient_attention_rollout(
     return rollout.row
 
 
-def _wide(tensor: Tensor) -> torch.dtype:
+def wide_type(tensor: Tensor) -> torch.dtype:
     """The tensor's type, but no half precision: sums over many blocks are carried in float32 at least."""
     return torch.promote_types(tensor.dtype, torch.float32)

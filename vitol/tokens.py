@@ -13,7 +13,7 @@ from vitol.attention import CaptureError
 
 def prefix_tokens(model: nn.Module) -> int:
     """P, how many tokens (class, distillation, registers) come before the patches."""
-    return int(getattr(model, "num_prefix_tokens", 1))
+    return int(getattr(model, "num_prefix_tokens", getattr(model, "cls_token", None) is not None))
 
 
 def patch_grid(model: nn.Module, images: Tensor) -> tuple[int, int]:
