@@ -230,7 +230,7 @@ def explain(
         float | None,
         typer.Option(
             help="Boxes are drawn where a map is above this fraction of its maximum. Without it the method's own, "
-            "the best for DeiT-Tiny on 300 ImageNet images: 0.138 for gar, 0.114 for lrp.",
+            "chosen for DeiT-Tiny on 100 ImageNet images.",
             show_default=False,
         ),
     ] = None,
