@@ -405,7 +405,7 @@ def test_an_overlay_has_the_photo_its_map_and_the_red_box(explainer, folder):
 
 def test_a_long_name_is_cut_in_the_title():
     title = entry(np.eye(4), label="sulphur-crested cockatoo", probability=0.0001, method="attention").title
-    assert title == "sulphur-crest… <0.1% ATTENTION"
+    assert title == "sulphur-crest… <0.1% Attention"
     assert entry(np.eye(4)).title == "crane 50.0% GAR"
 
 

@@ -230,7 +230,7 @@ def explain(
         float | None,
         typer.Option(
             help="Boxes are drawn where a map is above this fraction of its maximum. Without it the method's own, "
-            "chosen for DeiT-Tiny on 100 ImageNet images.",
+            "chosen for DeiT-Tiny on 100 ImageNet images: 0.14 for gar, 0.112 for lrp.",
             show_default=False,
         ),
     ] = None,
