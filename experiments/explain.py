@@ -1,4 +1,4 @@
-"""Stage explain: localization maps of the test images, for the ground-truth and the predicted class."""
+"""Stage explain: localization maps of test and val images, for the ground-truth and the predicted class."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from experiments.params import read_params
 from experiments.stage import (
     checkpoint_path,
     data_folder,
+    mapped_splits,
     maps_folder,
     options,
     progress_bar,
@@ -65,14 +66,17 @@ def main(dataset: str, backbone_name: str, model_name: str) -> None:
         facts["device"] = describe_device()
         size = params.backbones[backbone_name].image_size
         root = images_root(dataset, params.grid.datasets[dataset])
-        images = SplitImages(read_split(data_folder(dataset) / "test"), root, size)
         for seed in params.seeds:
             checkpoint = checkpoint_path(dataset, backbone_name, model_name, seed)
             model, _ = load_checkpoint(checkpoint, num_classes=len(classes(dataset)))
-            arrays = make_maps(model.to(find_device()), images, params.explain.batch_size, model_name)
-            with replaced(maps_folder(dataset, backbone_name, model_name) / f"seed{seed}") as folder:
-                for file, array in arrays.items():
-                    np.save(folder / f"{file}.npy", array, allow_pickle=False)
+            model = model.to(find_device())
+            with replaced(maps_folder(dataset, backbone_name, model_name, seed)) as folder:
+                for split in mapped_splits(dataset):
+                    images = SplitImages(read_split(data_folder(dataset) / split), root, size)
+                    arrays = make_maps(model, images, params.explain.batch_size, f"{model_name} {split}")
+                    (folder / split).mkdir()
+                    for file, array in arrays.items():
+                        np.save(folder / split / f"{file}.npy", array, allow_pickle=False)
 
 
 if __name__ == "__main__":

@@ -1,125 +1,208 @@
-"""Stage localize: maps to measurements, whole test split and every subset, intervals included."""
+"""Stage localize: maps to measurements under every threshold policy, of the test split and every subset."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from experiments.inputs import classes
 from experiments.names import MAP_FILES, MODELS, OF_CLASS, PREDICTED
 from experiments.params import Params, read_params
-from experiments.stage import data_folder, maps_folder, options, progress_bar, provenance, scores_folder
-from vitol.boxes import IouCurves, best_ious_of_maps
-from vitol.datasets.splits import Split, read_split
+from experiments.replicates import write_replicates
+from experiments.stage import (
+    data_folder,
+    mapped_splits,
+    maps_folder,
+    options,
+    progress_bar,
+    provenance,
+    replaced,
+    scores_folder,
+)
+from experiments.views import CURVES, VIEWS, curves_of_seed, views_of_seed
+from vitol.accuracy import CLASSIFICATION, FIXED, POLICIES, VALIDATION, Localizations, Measurement, measure
+from vitol.boxes import best_ious_of_maps, score_map
+from vitol.datasets.faults import DatasetFaults
+from vitol.datasets.splits import Split, cut_by_hash, read_split
 from vitol.floors import full_image_ious, gaussian_ious
+from vitol.logits import label_ranks
+from vitol.mask_folder import MaskReader
 from vitol.measurements import COLUMNS
-from vitol.metrics import Measurement, measure
+from vitol.pxap import measure_pxap, pixel_counts, scale_mask
+from vitol.rectangles import SIZE
 
 KEYS = ["subset", "map", "preset", "metric", "policy"]
+# What is left of a test split without a val split, once thresholds have been chosen on a third of it.
+HELDOUT = "heldout"
+WHOLE = ("all", HELDOUT)  # what models are compared on
+Progress = Callable[[], object]
 
 
-def score_maps(
-    folder: Path, split: Split, correct: np.ndarray, progress: Callable[[], None]
-) -> dict[str, tuple[IouCurves, np.ndarray]]:
-    """IoU curves of every map file: of the label's maps, and of the predicted class's (all contours).
+def score_maps(folder: Path, split: Split, progress: Progress) -> dict[str, Localizations]:
+    """What every map file, and both floors, say of each image.
 
-    The two sets of maps differ only where the class is wrong, so only those are scored twice; a map without a
-    class is the same for both.
+    The maps of the label and of the predicted class differ only where the class is wrong, so only those are
+    scored twice; a map without a class is the same for both.
     """
+    ranks = label_ranks(folder / "logits.npy", split.labels)
+    classes = {"top1": ranks == 0, "top5": ranks < 5}
+    wrong = np.flatnonzero(ranks > 0)
     scored = {}
-    wrong = np.flatnonzero(~correct)
     for file in dict.fromkeys(MAP_FILES.values()):
         maps = np.load(folder / f"{file}.npy", allow_pickle=False)
-        names = [f"{split.ids[index]}, {file}.npy" for index in range(len(split))]
+        names = [f"{image}, {file}.npy" for image in split.ids]
         curves = best_ious_of_maps(maps, split.sizes, split.boxes, names=names, progress=progress)
-        of_predicted = curves.all.copy()
+        predicted = curves.all.copy()
         if file in OF_CLASS and len(wrong):
             maps = np.load(folder / f"{file}{PREDICTED}.npy", allow_pickle=False)[wrong]
             boxes = [split.boxes[index] for index in wrong]
             names = [f"{split.ids[index]}, {file}{PREDICTED}.npy" for index in wrong]
-            of_predicted[wrong] = best_ious_of_maps(maps, split.sizes[wrong], boxes, names=names).all
-        scored[file] = (curves, of_predicted)
+            again = best_ious_of_maps(maps, split.sizes[wrong], boxes, names=names, largest=False)
+            predicted[wrong] = again.all
+        scored[file] = Localizations(curves.all, curves.largest, predicted, **classes)
+    for floor, ious in (("Gaussian", gaussian_ious), ("Full image", full_image_ious)):
+        curves = ious(split.sizes, split.boxes)
+        scored[floor] = Localizations(curves.all, curves.largest, curves.all, **classes)
     return scored
 
 
-def floors(split: Split) -> dict[str, IouCurves]:
-    """IoU curves of the two baselines that never look at the image."""
-    return {
-        "Gaussian": gaussian_ious(split.sizes, split.boxes),
-        "Full image": full_image_ious(split.sizes, split.boxes),
-    }
+class Sample(NamedTuple):
+    """Images that are measured together, and those that thresholds are chosen on, if there are any."""
+
+    subset: str
+    members: np.ndarray
+    validation: dict[str, Localizations] | None
 
 
-def subsets(split: Split) -> Iterator[tuple[str, np.ndarray]]:
-    """Names and members of the sets of images to measure: all, and every subset."""
-    yield "all", np.ones(len(split.ids), dtype=bool)
+def samples(
+    split: Split, scored: dict[str, Localizations], val: dict[str, Localizations] | None
+) -> Iterator[Sample]:
+    """All images, and every subset.
+
+    Without a val split, a third of the images, by a hash of their ids, is one for the other two thirds: these
+    make a subset of their own, so that all policies can be compared on the same images.
+    """
+    yield Sample("all", np.ones(len(split), dtype=bool), val)
     names = np.array(split.subsets)
     for name in dict.fromkeys(split.subsets):
-        yield name, names == name
+        yield Sample(name, names == name, val)
+    if val is None and len(split) >= 3:
+        third = cut_by_hash(split.ids, len(split) // 3)
+        yield Sample(HELDOUT, ~third, {source: found.select(third) for source, found in scored.items()})
 
 
-def measurements_of_seed(
-    folder: Path, split: Split, params: Params, progress: Callable[[], None]
-) -> pd.DataFrame:
-    """Measurements of one seed's maps, with the columns map, preset, subset and those of a measurement.
+def measurements_of_sample(
+    sample: Sample, scored: dict[str, Localizations], fixed: dict[str, float], params: Params
+) -> list[dict]:
+    """Measurements of one set of images, with the columns map, preset and those of a `Measurement`.
 
     Where presets share a file it is measured once, and stands in the rows of each.
     """
-    correct = np.load(folder / "logits.npy", allow_pickle=False).argmax(axis=1) == split.labels
-    curves = score_maps(folder, split, correct, progress)
     sources: dict[tuple[str, str], str] = {key: file for key, file in MAP_FILES.items()}
-    for floor, of_floor in floors(split).items():
-        curves[floor] = (of_floor, of_floor.all)
-        sources[floor, ""] = floor
-    sources["", ""] = "ar-release"  # Top-1 Cls has no map: it is the same beside every one
-    rows = []
-    for subset, members in subsets(split):
-        measured: dict[str, list[Measurement]] = {
-            source: measure(
-                of_label.all[members],
-                of_label.largest[members],
-                of_predicted[members],
-                correct[members],
+    sources |= {(floor, ""): floor for floor in scored if floor not in MAP_FILES.values()}
+    measured: dict[str, list[Measurement]] = {}
+    for (name, _), source in sources.items():
+        if source not in measured:
+            validation = None if sample.validation is None else sample.validation[source]
+            lacking = {VALIDATION} if validation is None else set()
+            lacking |= set() if name in fixed else {FIXED}
+            measured[source] = measure(
+                scored[source].select(sample.members),
+                [policy for policy in POLICIES if policy not in lacking],
+                validation,
+                fixed.get(name),
                 replicates=params.bootstrap.replicates,
                 seed=params.bootstrap.seed,
             )
-            for source, (of_label, of_predicted) in curves.items()
-        }
-        for (name, preset), source in sources.items():
-            rows += [
-                {**vars(m), "subset": subset, "map": name, "preset": preset}
-                for m in measured[source]
-                if (m.metric == "Top1Cls") == (name == "")
-            ]
-    return pd.DataFrame(rows)
+    rows = [
+        {**vars(m), "subset": sample.subset, "map": name, "preset": preset}
+        for (name, preset), source in sources.items()
+        for m in measured[source]
+        if m.metric not in CLASSIFICATION
+    ]
+    # The classifier has no map: it is the same beside every one.
+    of_class = [m for m in next(iter(measured.values())) if m.metric in CLASSIFICATION]
+    return rows + [{**vars(m), "subset": sample.subset, "map": "", "preset": ""} for m in of_class]
+
+
+def measurements_of_seed(
+    folder: Path, dataset: str, split: Split, fixed: dict[str, float], params: Params, progress: Progress
+) -> tuple[pd.DataFrame, dict[str, Localizations]]:
+    """Measurements of one seed's maps, with the columns subset, map, preset and those of a `Measurement`.
+
+    Returns:
+        The measurements, and what the maps say of each image of the test split.
+    """
+    scored = score_maps(folder / "test", split, progress)
+    val = None
+    if "val" in mapped_splits(dataset):
+        val = score_maps(folder / "val", read_split(data_folder(dataset) / "val"), progress)
+    rows: list[dict] = []
+    for sample in samples(split, scored, val):
+        rows += measurements_of_sample(sample, scored, fixed, params)
+    if (data_folder(dataset) / "masks").is_dir():
+        rows += pixel_measurements(folder / "test", data_folder(dataset) / "masks", split, params)
+    return pd.DataFrame(rows), scored
+
+
+def pixel_measurements(maps: Path, masks: Path, split: Split, params: Params) -> list[dict]:
+    """PxAP of every map, on all images, with the columns of `measurements_of_sample`."""
+    reader = MaskReader(masks, split.ids, split.sizes)
+    pixels = [scale_mask(reader[index], (SIZE, SIZE)) for index in range(len(split))]
+    if reader.faults:
+        raise DatasetFaults(f"{masks} has masks that cannot be used", reader.faults, shown=20)
+    of_file = {}
+    for file in dict.fromkeys(MAP_FILES.values()):
+        scores = map(score_map, np.load(maps / f"{file}.npy", allow_pickle=False))
+        counts = np.stack([pixel_counts(*pair) for pair in zip(scores, pixels, strict=True)])
+        of_file[file] = measure_pxap(counts, params.bootstrap.replicates, params.bootstrap.seed)
+    return [
+        {**vars(of_file[file]), "subset": "all", "map": name, "preset": preset}
+        for (name, preset), file in MAP_FILES.items()
+    ]
 
 
 def main(dataset: str, backbone: str, model: str) -> None:
-    """Measure every seed's maps; write measurements.csv, and the thresholds that the policy chose."""
+    """Measure every seed's maps; write measurements, chosen thresholds, replicates, curves and views."""
     params = read_params()
-    with provenance(f"localize-{dataset}-{backbone}-{model}", bootstrap=params.bootstrap, seeds=params.seeds):
+    config = {"bootstrap": params.bootstrap, "seeds": params.seeds}
+    fixed = params.fixed_thresholds.of(backbone)
+    with provenance(f"localize-{dataset}-{backbone}-{model}", **config, fixed_thresholds=fixed):
         split = read_split(data_folder(dataset) / "test")
         variant, position, _ = MODELS[model]
-        frames = []
+        frames, views, curves = [], [], []
         with progress_bar() as bar:
-            maps = len(set(MAP_FILES.values())) * len(params.seeds)
-            task = bar.add_task(f"boxes {model}", total=maps * len(split.ids))
+            images = sum(len(read_split(data_folder(dataset) / name)) for name in mapped_splits(dataset))
+            task = bar.add_task(
+                f"boxes {model}", total=images * len(set(MAP_FILES.values())) * len(params.seeds)
+            )
             for seed in params.seeds:
-                folder = maps_folder(dataset, backbone, model) / f"seed{seed}"
-                frame = measurements_of_seed(folder, split, params, lambda: bar.advance(task))
+                folder = maps_folder(dataset, backbone, model, seed)
+                frame, scored = measurements_of_seed(
+                    folder, dataset, split, fixed, params, lambda: bar.advance(task)
+                )
                 frames.append(frame.assign(seed=seed))
-        frame = pd.concat(frames).assign(
+                shown = views_of_seed(folder / "test", frame, scored, split, classes(dataset))
+                views.append(shown.assign(seed=seed))
+                curves.append(curves_of_seed(scored).assign(seed=seed))
+        frame = pd.concat(frames, ignore_index=True).assign(
             dataset=dataset, split="test", backbone=backbone, variant=variant, position=position
         )
-        folder = scores_folder(dataset, backbone, model)
-        folder.mkdir(parents=True, exist_ok=True)
-        percent = ["value", "ci_low", "ci_high"]
-        frame[percent] = frame[percent].round(2)
-        frame[COLUMNS].to_csv(folder / "measurements.csv", index=False, lineterminator="\n")
-        chosen = frame.loc[frame["threshold"].notna(), [*KEYS, "seed", "threshold"]]
-        chosen.to_csv(folder / "thresholds.csv", index=False, lineterminator="\n")
+        with replaced(scores_folder(dataset, backbone, model)) as folder:
+            write_replicates(
+                frame[frame["preset"].isin(["", "release"]) & frame["subset"].isin(WHOLE)], folder
+            )
+            percent = ["value", "ci_low", "ci_high"]
+            frame[percent] = frame[percent].round(2)
+            frame[COLUMNS].to_csv(folder / "measurements.csv", index=False, lineterminator="\n")
+            chosen = frame.loc[frame["threshold"].notna(), [*KEYS, "seed", "threshold"]]
+            chosen.to_csv(folder / "thresholds.csv", index=False, lineterminator="\n")
+            for file, parts in ((VIEWS, views), (CURVES, curves)):
+                pd.concat(parts).round(4).to_csv(folder / file, index=False, lineterminator="\n")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ from vitol.recipe import Recipe
 UNKNOWN_KEY = ("extra_forbidden", "unexpected_keyword_argument")
 
 Variant = Literal["control", "mmp", "mpm"]
+Threshold = Annotated[float, Field(ge=0, lt=1)]
 
 
 def is_registered(source: str) -> bool:
@@ -109,6 +110,17 @@ class Bootstrap(Strict):
     seed: int = Field(ge=0)
 
 
+class FixedThresholds(Strict):
+    """Thresholds of the policy `fixed`, a map's name each; those of `backbones` come before the default."""
+
+    default: dict[str, Threshold]
+    backbones: dict[str, dict[str, Threshold]]
+
+    def of(self, backbone: str) -> dict[str, float]:
+        """The thresholds for a backbone's maps."""
+        return {**self.default, **self.backbones.get(backbone, {})}
+
+
 class Params(Strict):
     """The whole file."""
 
@@ -121,6 +133,7 @@ class Params(Strict):
     explain: Explain
     randomize: Randomize
     bootstrap: Bootstrap
+    fixed_thresholds: FixedThresholds
     committed: list[str]
     tolerance: float = Field(gt=0)
 

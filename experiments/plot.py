@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from experiments.differences import render_differences
 from experiments.inputs import classes, images_root
-from experiments.names import MAP_FILES, MODELS
+from experiments.names import MAP_FILES, METHODS, MODELS
 from experiments.params import Params, read_params
 from experiments.stage import (
     RESULTS,
@@ -21,12 +22,15 @@ from experiments.stage import (
     scores_folder,
 )
 from experiments.tabulate import PUBLISHED, TABLES
+from experiments.views import method_view
 from vitol.boxes import boxes_at, score_map
 from vitol.datasets.splits import Split, read_split
 from vitol.figures import Overlay, overlay_figure, subset_figure, table_figure
 from vitol.measurements import read_scores
+from vitol.policies import policy_figure
 from vitol.sanity_figure import sanity_figure
-from vitol.tables import build_table, render
+from vitol.score_figure import score_figure
+from vitol.tables import POLICY, build_table, render
 
 FIGURES = RESULTS / "figures"
 EXAMPLES = 4  # test images in the picture of examples
@@ -45,7 +49,7 @@ def threshold_of(folder: Path, map_name: str, seed: int) -> float:
     """The threshold at which most largest-contour boxes of the whole test split are right."""
     chosen = pd.read_csv(folder / "thresholds.csv", keep_default_na=False).query(
         "subset == 'all' and map == @map_name and preset == 'release' and metric == 'GTKnownLocV1' "
-        "and seed == @seed"
+        "and policy == @POLICY and seed == @seed"
     )
     return float(chosen["threshold"].item())
 
@@ -67,7 +71,7 @@ def examples_figure(params: Params, dataset: str, backbone: str, path: Path) -> 
     overlays, names = [], classes(dataset)
     maps = {
         (model, name): np.load(
-            maps_folder(dataset, backbone, model) / f"seed{seed}" / f"{file}.npy",
+            maps_folder(dataset, backbone, model, seed) / "test" / f"{file}.npy",
             mmap_mode="r",
             allow_pickle=False,
         )
@@ -106,6 +110,16 @@ def randomized_figure(params: Params, dataset: str, backbone: str, path: Path) -
     sanity_figure(frame, pixels, maps, title, path)
 
 
+def views_figure(params: Params, dataset: str, backbone: str, path: Path) -> None:
+    """The baseline's maps beside each other: headline, thresholds, IoUs, failures, results by group."""
+    folder, seed = scores_folder(dataset, backbone, "baseline"), params.seeds[0]
+    views = {name: method_view(folder, name, seed) for name in METHODS}
+    note = (
+        f"{dataset}, {backbone}, test split, maps of the label; thresholds chosen on these images ({POLICY})."
+    )
+    score_figure(f"{dataset}, {backbone}: maps of the baseline", views, path, note)
+
+
 def main() -> None:
     """Draw every figure and print the four tables."""
     params = read_params()
@@ -117,10 +131,13 @@ def main() -> None:
                 subset_figure(measurements, dataset, backbone, FIGURES / f"subsets-{dataset}-{backbone}.png")
                 examples_figure(params, dataset, backbone, FIGURES / f"examples-{dataset}-{backbone}.png")
                 randomized_figure(params, dataset, backbone, FIGURES / f"sanity-{dataset}-{backbone}.png")
+                policy_figure(measurements, dataset, backbone, FIGURES / f"policies-{dataset}-{backbone}.png")
+                views_figure(params, dataset, backbone, FIGURES / f"views-{dataset}-{backbone}.png")
         for number in TABLES:
             table = build_table(number, measurements, read_scores(PUBLISHED / f"table{number}.csv"))
             table_figure(table, FIGURES / f"table{number}.png")
             console.print(render(table))
+        console.print(render_differences(read_scores(RESULTS / "differences.csv")))
 
 
 if __name__ == "__main__":

@@ -8,9 +8,12 @@ import shutil
 from itertools import product
 from typing import Any
 
+from experiments.differences import grid_differences
 from experiments.params import Params, is_registered, read_params
 from experiments.stage import RESULTS, checkpoint_path, console, sanity_folder
 from experiments.tabulate import COMMITTED, grid_measurements
+
+NO_IMAGES = ("subsets", "policies", "views")  # pictures of numbers
 
 
 def stage_names(params: Params) -> list[str]:
@@ -47,16 +50,16 @@ def used(params: Params) -> dict[str, Any]:
 
 
 def main(name: str) -> None:
-    """Write measurements, provenance, sanity checks, epoch logs and our own pictures of the grid's run."""
+    """Write measurements, differences, provenance, sanity checks, epoch logs and our own pictures of the grid's run."""
     params = read_params()
-    measurements = grid_measurements(params)
+    measurements, differences = grid_measurements(params), grid_differences(params)
     grid = params.grid
     # Pictures of registered images are not ours to hand on.
     pictures = [
         RESULTS / "figures" / f"{kind}-{dataset}-{backbone}.png"
         for dataset, backbone in product(grid.datasets, grid.backbones)
-        for kind in ("subsets", "examples", "sanity")
-        if kind == "subsets" or not is_registered(grid.datasets[dataset])
+        for kind in ("subsets", "policies", "views", "examples", "sanity")
+        if kind in NO_IMAGES or not is_registered(grid.datasets[dataset])
     ]
     records = {stage: RESULTS / "provenance" / f"{stage}.json" for stage in stage_names(params)}
     checks = {
@@ -72,6 +75,7 @@ def main(name: str) -> None:
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     measurements.to_csv(folder / "measurements.csv", index=False, lineterminator="\n")
+    differences.to_csv(folder / "differences.csv", index=False, lineterminator="\n")
     (folder / "provenance.json").write_text(text + "\n", encoding="utf-8")
     for dataset, backbone, model, seed in product(grid.datasets, grid.backbones, grid.models, params.seeds):
         log = checkpoint_path(dataset, backbone, model, seed).with_suffix(".csv")

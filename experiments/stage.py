@@ -42,14 +42,19 @@ def data_folder(dataset: str) -> Path:
     return RESULTS / "data" / dataset
 
 
+def mapped_splits(dataset: str) -> tuple[str, ...]:
+    """The splits that maps are made of: test, and val, where the data set has one, to choose thresholds on."""
+    return ("test", "val") if (data_folder(dataset) / "val").is_dir() else ("test",)
+
+
 def models_folder(dataset: str, backbone: str, model: str) -> Path:
     """Checkpoints of a model, one a seed."""
     return RESULTS / "models" / dataset / backbone / model
 
 
-def maps_folder(dataset: str, backbone: str, model: str) -> Path:
-    """Localization maps of a model, a folder a seed."""
-    return RESULTS / "maps" / dataset / backbone / model
+def maps_folder(dataset: str, backbone: str, model: str, seed: int) -> Path:
+    """Localization maps of a model, a folder a split."""
+    return RESULTS / "maps" / dataset / backbone / model / f"seed{seed}"
 
 
 def scores_folder(dataset: str, backbone: str, model: str) -> Path:

@@ -1,4 +1,4 @@
-"""Stage tabulate: measurements of the grid and of committed runs, and the paper's numbers, to Tables 1-4."""
+"""Stage tabulate: measurements of the grid and of committed runs, and the paper's numbers, to tables."""
 
 from __future__ import annotations
 
@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pandas as pd
 
+from experiments.differences import grid_differences
 from experiments.params import Params, read_params
 from experiments.stage import RESULTS, provenance, scores_folder
 from vitol.measurements import COLUMNS, read_scores, validate_measurements
-from vitol.tables import build_table
+from vitol.policies import policy_table
+from vitol.tables import POLICY, PRESET, build_table
 
 PUBLISHED = Path("experiments/published")
 COMMITTED = Path("experiments/results")
@@ -28,24 +30,30 @@ def grid_measurements(params: Params) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)[COLUMNS]
 
 
-def all_measurements(params: Params, grid: pd.DataFrame) -> pd.DataFrame:
-    """The grid's measurements, and those of committed runs of what the grid does not run itself."""
+def with_committed(params: Params, grid: pd.DataFrame, file: str) -> pd.DataFrame:
+    """The grid's rows, and those of committed runs of what the grid does not run itself."""
     frames = [grid]
     run = set(grid[["dataset", "backbone"]].itertuples(index=False, name=None))
     for name in params.committed:
-        path = COMMITTED / name / "measurements.csv"
+        path = COMMITTED / name / file
         if not path.is_file():
             raise ValueError(f"params.yaml names the committed run {name!r}, but {path} does not exist")
         frame = read_scores(path)
         frames.append(
             frame[[key not in run for key in zip(frame["dataset"], frame["backbone"], strict=True)]]
         )
-    return pd.concat(frames, ignore_index=True)[COLUMNS]
+    return pd.concat(frames, ignore_index=True)[list(grid.columns)]
+
+
+def headline(frame: pd.DataFrame) -> pd.Series:
+    """Which rows are of all images, of the preset that made the paper's numbers and of [8]'s policy."""
+    known = {"subset": ["all"], "preset": ["", PRESET], "policy": ["", POLICY]}
+    return frame[list(known)].isin(known).all(axis=1)
 
 
 def metrics_of(grid: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
     """The headline numbers for `dvc metrics show`: run, then map, then metric."""
-    shown = grid[(grid["subset"] == "all") & grid["preset"].isin(["", "release"])]
+    shown = grid[headline(grid)]
     nested: dict[str, dict[str, dict[str, float]]] = {}
     for row in shown.to_dict("records"):
         run = "-".join(filter(None, (row["dataset"], row["backbone"], row["variant"], row["position"])))
@@ -56,25 +64,25 @@ def metrics_of(grid: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:
 
 def bars_of(measurements: pd.DataFrame) -> pd.DataFrame:
     """MaxBoxAccV2 of every model and map for `dvc plots`, a bar a row."""
-    shown = measurements[
-        (measurements["subset"] == "all")
-        & measurements["preset"].isin(["", "release"])
-        & (measurements["metric"] == "MaxBoxAccV2")
-    ]
+    shown = measurements[headline(measurements) & (measurements["metric"] == "MaxBoxAccV2")]
     parts = [shown[name] for name in ("dataset", "backbone", "variant", "position", "map")]
     names = [" ".join(filter(None, row)) for row in zip(*parts, strict=True)]
     return pd.DataFrame({"MaxBoxAccV2": shown["value"].to_numpy(), "model": names})
 
 
 def main() -> None:
-    """Write measurements.csv, metrics.json, the four tables and the bars for `dvc plots`."""
+    """Write measurements, differences, policies, metrics.json, the four tables and the bars for `dvc plots`."""
     params = read_params()
     with provenance("tabulate", committed=params.committed):
         grid = grid_measurements(params)
         validate_measurements(grid)
-        measurements = all_measurements(params, grid)
+        measurements = with_committed(params, grid, "measurements.csv")
         RESULTS.mkdir(exist_ok=True)
         measurements.to_csv(RESULTS / "measurements.csv", index=False, lineterminator="\n")
+        differences = with_committed(params, grid_differences(params), "differences.csv")
+        differences.to_csv(RESULTS / "differences.csv", index=False, lineterminator="\n")
+        policies = policy_table(measurements)
+        policies.to_csv(RESULTS / "policies.csv", index=False, lineterminator="\n")
         text = json.dumps(metrics_of(grid), indent=2, sort_keys=True) + "\n"
         (RESULTS / "metrics.json").write_text(text, encoding="utf-8")
         bars_of(measurements).to_csv(RESULTS / "bars.csv", index=False, lineterminator="\n")

@@ -187,3 +187,64 @@ def highest_counts(hits: np.ndarray, replicates: int, seed: int) -> list[int]:
         drawn = generator.integers(0, images, images)
         counts.append(max(sum(bool(hits[image, t]) for image in drawn) for t in range(thresholds)))
     return counts
+
+
+def most_hits(criteria: list[np.ndarray], images: list[int]) -> int:
+    """The first threshold at which the images, repeated ones counted again, are right most often in all criteria."""
+    best, most = 0, -1
+    for t in range(criteria[0].shape[1]):
+        count = sum(int(hits[image, t]) for hits in criteria for image in images)
+        if count > most:
+            best, most = t, count
+    return best
+
+
+def read_by_policy(
+    hits: dict[str, np.ndarray],
+    images: list[int],
+    policy: str,
+    others: dict[str, np.ndarray],
+    other_images: list[int],
+    fixed: int,
+) -> tuple[dict[str, float], dict[str, int]]:
+    """Accuracies in percent and their thresholds, of bool (n, L) hits, by the definition of each policy."""
+    accuracy, at = {}, {}
+    for name, right in hits.items():
+        at[name] = {
+            "oracle-per-iou": lambda name=name: most_hits([hits[name]], images),
+            "oracle-single": lambda: most_hits([hits["IoU30"], hits["IoU50"], hits["IoU70"]], images),
+            "validation": lambda name=name: most_hits([others[name]], other_images),
+            "fixed": lambda: fixed,
+        }[policy]()
+        accuracy[name] = 100 * sum(int(right[image, at[name]]) for image in images) / len(images)
+    accuracy["MaxBoxAccV2"] = (accuracy["IoU30"] + accuracy["IoU50"] + accuracy["IoU70"]) / 3
+    return accuracy, at
+
+
+def drawn(count: int, replicates: int, seed: int | np.random.SeedSequence) -> list[list[int]]:
+    """Images of every resample, drawn one resample after the other."""
+    generator = np.random.default_rng(seed)
+    return [generator.integers(0, count, count).tolist() for _ in range(replicates)]
+
+
+def nearest(mask: np.ndarray, width: int, height: int) -> np.ndarray:
+    """Every pixel takes the value of the one that its corner falls into."""
+    out = np.empty((height, width), mask.dtype)
+    for y, x in np.ndindex(height, width):
+        out[y, x] = mask[int(y * (len(mask) / height)), int(x * (mask.shape[1] / width))]
+    return out
+
+
+def pxap(scores: list[np.ndarray], masks: list[np.ndarray]) -> float:
+    """Sum of precision times the step in recall, in percent, from threshold 1 down, over pixels of all images."""
+    found = [float(v) for score, mask in zip(scores, masks, strict=True) for v in score[mask == 1]]
+    background = [float(v) for score, mask in zip(scores, masks, strict=True) for v in score[mask == 0]]
+    area, before = 0.0, 0.0
+    for threshold in [1.0, *reversed(np.arange(0, 1, 0.001).tolist())]:
+        right = sum(value >= threshold for value in found)
+        wrong = sum(value >= threshold for value in background)
+        if right + wrong:
+            recall = right / len(found)
+            area += right / (right + wrong) * (recall - before)
+            before = recall
+    return 100 * area

@@ -8,20 +8,12 @@ import reference
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vitol.boxes import (
-    SIZE,
-    THRESHOLDS,
-    best_ious,
-    best_ious_of_maps,
-    boxes_at,
-    iou_matrix,
-    scale_boxes,
-    score_map,
-)
+from vitol.boxes import DISTINCT_THRESHOLDS, THRESHOLDS, best_ious, best_ious_of_maps, boxes_at, score_map
 from vitol.floors import full_image_ious, gaussian_ious
+from vitol.rectangles import SIZE, iou_matrix, scale_boxes
 
 GOLDEN = Path(__file__).parent / "data" / "boxes.npz"
-KINDS = ["smooth", "noise", "levels", "rings", "diagonals", "frame", "line", "constant"]
+KINDS = ["smooth", "noise", "levels", "rings", "whiskers", "diagonals", "frame", "line", "column", "constant"]
 
 
 def picture(kind: str, height: int, width: int, seed: int) -> np.ndarray:
@@ -37,12 +29,17 @@ def picture(kind: str, height: int, width: int, seed: int) -> np.ndarray:
     elif kind == "rings":
         centre = rng.random(2) * (height, width)
         values = np.hypot(y - centre[0], x - centre[1]).astype(int) % rng.integers(2, 5) / 4
+    elif kind == "whiskers":  # holes and borders of equal area, some with lines sticking out of them
+        values = np.where(np.minimum(y % 4, x % 4) == 0, rng.integers(1, 4, (height, width)), 0) / 4
+        values = values * (rng.random((height, width)) < 0.9)
     elif kind == "diagonals":
         values = ((x + rng.choice([-1, 1]) * y) % rng.integers(2, 5) == 0) * rng.random()
     elif kind == "frame":
         values = (np.minimum.reduce([y, x, height - 1 - y, width - 1 - x]) % 3 == rng.integers(3)) * 0.7
     elif kind == "line":
         values = rng.random((height, width))[:1]
+    elif kind == "column":
+        values = rng.random((height, width))[:, :1]
     else:
         values = np.full((height, width), rng.choice([0.0, 0.4, 1.0]))
     return values.astype(np.float32)
@@ -80,7 +77,7 @@ def test_every_iou_equals_the_reference_evaluators_on_all_its_maps(shared: Path)
         check_against_the_evaluator(golden)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(pictures, corners)
 def test_both_curves_equal_a_thousand_separate_thresholds(score: np.ndarray, truth: list) -> None:
     curves = best_ious(score, np.array(truth))
@@ -295,6 +292,8 @@ def test_ground_truth_must_exist_and_be_boxes() -> None:
         best_ious(score, np.zeros((0, 4)))
     with pytest.raises(ValueError, match=r"gt_boxes\[0\] = \(3, 3, 2, 2\) ends before it starts"):
         best_ious(score, np.array([[3, 3, 2, 2]]))
+    with pytest.raises(ValueError, match=r"gt_boxes\[1\] = \(0, 0.5, 2, 2\) is not in whole pixels"):
+        best_ious(score, np.array([[0, 0, 1, 1], [0, 0.5, 2, 2]]))
 
 
 def some_images(n: int = 6) -> tuple[np.ndarray, np.ndarray, list[np.ndarray]]:
@@ -314,14 +313,24 @@ def test_curves_of_a_set_are_the_curves_of_its_images_with_any_number_of_workers
     one = best_ious_of_maps(maps, sizes, boxes, workers=1, progress=lambda: calls.append(1))
     for i in range(len(maps)):
         alone = best_ious(score_map(maps[i]), scale_boxes(boxes[i], sizes[i]))
-        assert np.array_equal(one.all[i], alone.all)
-        assert np.array_equal(one.largest[i], alone.largest)
+        cuts = (THRESHOLDS * 255).astype(int)  # a map's distinct thresholds hold all of the thousand
+        assert np.array_equal(one.all[i, cuts], alone.all)
+        assert np.array_equal(one.largest[i, cuts], alone.largest)
     assert len(calls) == len(maps)
-    assert one.all.shape == one.largest.shape == (len(maps), len(THRESHOLDS))
+    assert one.all.shape == one.largest.shape == (len(maps), 255)
     for workers in (3, None):
         many = best_ious_of_maps(list(maps), sizes, boxes, workers=workers)
         assert np.array_equal(many.all, one.all)
         assert np.array_equal(many.largest, one.largest)
+    without = best_ious_of_maps(maps, sizes, boxes, largest=False)
+    assert np.array_equal(without.all, one.all)
+    assert np.isnan(without.largest).all()
+
+
+def test_distinct_thresholds_are_the_lowest_of_each_cut_of_a_full_range() -> None:
+    cuts = (THRESHOLDS * 255).astype(int)
+    assert DISTINCT_THRESHOLDS.tolist() == [THRESHOLDS[np.flatnonzero(cuts == cut)[0]] for cut in range(255)]
+    assert (DISTINCT_THRESHOLDS * 255).astype(int).tolist() == list(range(255))
 
 
 def test_an_error_in_a_set_names_the_image() -> None:

@@ -9,7 +9,8 @@ import timm
 from fakes import edit, fake_cub, truncate, write_image
 from typer.testing import CliRunner, Result
 
-from vitol.cli import Handling, LayoutName, app
+from vitol.cli import app
+from vitol.cli.data import Handling, LayoutName
 from vitol.datasets import mini
 from vitol.datasets.register import HANDLINGS, LAYOUTS
 from vitol.methods import ABOUT, METHODS
@@ -207,7 +208,7 @@ def test_explain_takes_a_file_of_class_names(photos: Path) -> None:
 
 
 def test_explain_shows_the_first_rows_of_a_long_table(photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vitol.cli.SHOWN", 1)
+    monkeypatch.setattr("vitol.cli.explain.SHOWN", 1)
     result = run("explain", photos, "--model", "tiny.safetensors")
     assert "photos/a.jpg" in result.stdout
     assert "photos/b.jpg" not in result.stdout

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
 from conftest import ROOT
+from PIL import Image
 
 from experiments import (
     baseline,
@@ -24,14 +26,15 @@ from experiments import (
     tabulate,
 )
 from experiments.names import MAP_FILES
-from vitol.boxes import best_ious_of_maps
+from vitol.accuracy import POLICIES, Localizations, measure
+from vitol.boxes import best_ious_of_maps, score_map
 from vitol.datasets import mini
 from vitol.datasets.images import MEAN, STD, TrainImages
-from vitol.datasets.splits import read_split
+from vitol.datasets.splits import cut_by_hash, make_split, read_split
 from vitol.floors import full_image_ious, gaussian_ious
 from vitol.measurements import COLUMNS, read_scores
-from vitol.metrics import measure
 from vitol.models import file_digest
+from vitol.pxap import pixel_counts, pxap, scale_mask
 
 COUNTS = {
     "train": {"plain": 24, "clutter": 8},
@@ -120,11 +123,11 @@ def test_measurements_cover_the_grid(project):
 def test_the_plain_baselines_do_not_depend_on_the_model(project):
     frame = read_scores(project / "results" / "measurements.csv")
     floors = frame[frame["map"].isin(["Gaussian", "Full image"]) & (frame["metric"] == "MaxBoxAccV2")]
-    assert (floors.groupby(["subset", "map"])["value"].nunique() == 1).all()
+    assert (floors.groupby(["subset", "map", "policy"])["value"].nunique() == 1).all()
 
 
 def test_maps_of_the_predicted_class_are_those_of_the_label_where_it_is_right(project):
-    folder = project / "results/maps/mini/small/mmp/seed0"
+    folder = project / "results/maps/mini/small/mmp/seed0/test"
     labels = np.array(
         [
             int(line.rsplit(",", 1)[1])
@@ -139,52 +142,107 @@ def test_maps_of_the_predicted_class_are_those_of_the_label_where_it_is_right(pr
 
 
 def test_only_maps_of_a_class_have_files_for_the_predicted_class(project):
-    names = {path.name for path in (project / "results/maps/mini/small/mmp/seed0").iterdir()}
+    names = {path.name for path in (project / "results/maps/mini/small/mmp/seed0/test").iterdir()}
     of_label = {"ar-release.npy", "gar-release.npy", "gar-paper.npy", "lrp-release.npy"}
     of_predicted = {"gar-release-predicted.npy", "gar-paper-predicted.npy", "lrp-release-predicted.npy"}
     assert names == {"logits.npy"} | of_label | of_predicted
 
 
-def measured_one_by_one(folder, split, replicates: int) -> pd.DataFrame:
-    """Every map of every preset scored and measured by itself, for the label and the predicted class."""
-    correct = np.load(folder / "logits.npy").argmax(axis=1) == split.labels
-    curves = {}
+def scored_one_by_one(folder, split) -> dict[tuple[str, str], Localizations]:
+    """Every map of every preset scored by itself, all maps of the predicted class anew."""
+    logits = np.load(folder / "logits.npy")
+    order = np.argsort(-logits, axis=1, kind="stable")
+    classes = {
+        "top1": order[:, 0] == split.labels,
+        "top5": (order[:, :5] == split.labels[:, None]).any(axis=1),
+    }
+    found = {}
     for (name, preset), file in MAP_FILES.items():
         of_label, of_predicted = (
             best_ious_of_maps(np.load(folder / f"{file}{end}.npy"), split.sizes, split.boxes)
             for end in ("", "" if name == "AR" else "-predicted")
         )
-        curves[name, preset] = (of_label.all, of_label.largest, of_predicted.all)
+        found[name, preset] = Localizations(of_label.all, of_label.largest, of_predicted.all, **classes)
     for name, ious in (("Gaussian", gaussian_ious), ("Full image", full_image_ious)):
         of_floor = ious(split.sizes, split.boxes)
-        curves[name, ""] = (of_floor.all, of_floor.largest, of_floor.all)
+        found[name, ""] = Localizations(of_floor.all, of_floor.largest, of_floor.all, **classes)
+    return found
+
+
+def test_measurements_are_those_of_every_map_scored_by_itself_under_every_policy(project):
+    data, folder = project / "results/data/mini", project / "results/maps/mini/small/mmp/seed1"
+    split, val = read_split(data / "test"), read_split(data / "val")
+    scored, held = scored_one_by_one(folder / "test", split), scored_one_by_one(folder / "val", val)
     rows = []
     for subset in ("all", *dict.fromkeys(split.subsets)):
         members = np.array([subset in ("all", own) for own in split.subsets])
-        for (name, preset), parts in curves.items():
-            found = measure(*(part[members] for part in parts), correct[members], replicates)
-            # Top-1 Cls stands once a subset, without a map.
-            rows += [
-                {**vars(m), "subset": subset, "map": name, "preset": preset}
-                for m in found
-                if m.metric != "Top1Cls"
-            ]
-        rows += [{**vars(found[-1]), "subset": subset, "map": "", "preset": ""}]
-    return pd.DataFrame(rows)
-
-
-def test_a_file_that_presets_share_is_measured_once_with_the_same_result(project, monkeypatch):
-    monkeypatch.chdir(project)
-    folder, split = (
-        project / "results/maps/mini/small/mmp/seed1",
-        read_split(project / "results/data/mini/test"),
+        for (name, preset), found in scored.items():
+            fixed = {"GAR": 0.165, "LRP": 0.15}.get(name)
+            policies = [policy for policy in POLICIES if policy != "fixed" or fixed]
+            measured = measure(found.select(members), policies, held[name, preset], fixed, 20)
+            rows += [(subset, name, preset, m) for m in measured if not m.metric.endswith("Cls")]
+        rows += [(subset, "", "", m) for m in measured if m.metric.endswith("Cls")]
+    expected = pd.DataFrame(
+        [(*key, m.metric, m.policy, m.value, m.ci_low, m.ci_high, m.n_images) for *key, m in rows],
+        columns=["subset", "map", "preset", "metric", "policy", "value", "ci_low", "ci_high", "n_images"],
     )
-    calls = []
-    monkeypatch.setattr(localize, "measure", lambda *a, **k: calls.append(a) or measure(*a, **k))
-    frame = localize.measurements_of_seed(folder, split, localize.read_params(), lambda: None)
-    # Four files and two floors, on all images and on each of four subsets.
-    assert len(calls) == 6 * 5
-    pd.testing.assert_frame_equal(frame, measured_one_by_one(folder, split, 20), check_exact=True)
+    made = read_scores(project / "results/scores/mini/small/mmp/measurements.csv")
+    made = made[(made["seed"] == 1) & (made["metric"] != "PxAP")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(made[expected.columns], expected.round(2))
+
+
+def test_pixels_are_scored_against_the_masks(project):
+    data, folder = project / "results/data/mini", project / "results/maps/mini/small/mmp/seed0/test"
+    split = read_split(data / "test")
+    total = 0
+    for index, image in enumerate(split.ids):
+        mask = np.asarray(Image.open(data / "masks" / Path(image).with_suffix(".png"))) > 0
+        score = score_map(np.load(folder / "gar-release.npy")[index])
+        total = total + pixel_counts(score, scale_mask(mask, score.shape))
+    made = read_scores(project / "results/scores/mini/small/mmp/measurements.csv")
+    of_map = made[(made["metric"] == "PxAP") & (made["map"] == "GAR") & (made["seed"] == 0)]
+    assert of_map["preset"].tolist() == ["release", "paper"]
+    assert of_map["value"].iloc[0] == round(pxap(total), 2)
+
+
+def test_differences_are_paired_over_the_seeds(project):
+    frame = read_scores(project / "results/differences.csv")
+    row = frame.query(
+        "metric == 'GTKnownLoc' and policy == 'oracle-per-iou' and model_a == 'mmp' "
+        "and model_b == 'control' and map_a == 'GAR'"
+    ).iloc[0]
+    values = read_scores(project / "results/measurements.csv").query(
+        "metric == 'GTKnownLoc' and policy == 'oracle-per-iou' and map == 'GAR' and preset == 'release' "
+        "and subset == 'all'"
+    )
+    of = values.set_index(["variant", "position", "seed"])["value"]
+    each = [of["padl", "MMp", seed] - of["control", "", seed] for seed in (0, 1)]
+    assert row["difference"] == pytest.approx(np.mean(each), abs=0.01)
+    assert row["seed_sd"] == pytest.approx(np.std(each, ddof=1), abs=0.01)
+    assert row["ci_low"] <= row["difference"] <= row["ci_high"]
+    assert (frame["seeds"] == 2).all() and set(frame["policy"]) == {*POLICIES, ""}
+
+
+def test_policies_stand_side_by_side(project):
+    table = pd.read_csv(
+        project / "results/policies.csv", keep_default_na=False, na_values={"fixed value": [""]}
+    )
+    assert set(table["map"]) == {"AR", "GAR", "LRP", "Gaussian", "Full image"}
+    assert (table["oracle-per-iou value"] >= table["oracle-single value"]).all()
+    assert (table["oracle-per-iou value"] >= table["validation value"]).all()
+    assert (table["fixed value"].isna() == ~table["map"].isin(["GAR", "LRP"])).all()
+
+
+def test_without_a_val_split_two_thirds_are_measured_at_thresholds_of_the_rest():
+    names = [f"{number}.jpg" for number in range(9)]
+    split = make_split(names, [0] * 9, [(224, 224)] * 9, [[(0, 0, 9, 9)]] * 9)
+    curves = np.random.default_rng(0).random((9, 255))
+    scored = {"floor": Localizations(curves)}
+    whole, held = localize.samples(split, scored, None)
+    assert whole.subset == "all" and whole.members.all() and whole.validation is None
+    assert held.subset == "heldout" and (~held.members == cut_by_hash(names, 3)).all()
+    assert np.array_equal(held.validation["floor"].ious, curves[~held.members])
+    assert [sample.subset for sample in localize.samples(split, scored, scored)] == ["all"]
 
 
 def test_tables_show_the_grid_beside_the_paper(project):
@@ -245,7 +303,7 @@ def test_the_sanity_check_leaves_maps_ids_similarities_and_a_picture(project):
     assert (frame["n_images"] == 6).all() and (frame.loc[frame["part"] == "none", "similarity"] == 1).all()
     maps = np.load(folder / "gar.npy")
     assert maps.shape == (4, 6, 12, 12)
-    predicted = np.load(project / "results/maps/mini/small/baseline/seed0/gar-release-predicted.npy")
+    predicted = np.load(project / "results/maps/mini/small/baseline/seed0/test/gar-release-predicted.npy")
     np.testing.assert_allclose(maps[0], predicted[[0, 2, 5, 8, 10, 13]], rtol=1e-3, atol=1e-6)
     assert (project / "results/figures/sanity-mini-small.png").stat().st_size > 5000
 
@@ -279,7 +337,12 @@ def test_a_published_run_holds_measurements_provenance_logs_and_pictures_and_no_
     names = {path.name for path in folder.iterdir()}
     assert {"measurements.csv", "provenance.json", "log-mini-small-mpm-seed1.csv"} <= names
     assert {"examples-mini-small.png", "subsets-mini-small.png", "sanity-mini-small.png"} <= names
-    assert "sanity-mini-small.csv" in names
+    assert {
+        "differences.csv",
+        "sanity-mini-small.csv",
+        "policies-mini-small.png",
+        "views-mini-small.png",
+    } <= names
     kept = json.loads((folder / "provenance.json").read_text())
     assert set(kept["params"]["datasets"]) == {"mini"} and set(kept["params"]["backbones"]) == {"small"}
     assert {"baseline-mini-small", "randomize-mini-small", "explain-mini-small-control"} <= set(
@@ -314,7 +377,7 @@ def test_a_committed_run_that_does_not_exist_is_named(project, monkeypatch):
     monkeypatch.chdir(project)
     params = tabulate.read_params().model_copy(update={"committed": ["nowhere"]})
     with pytest.raises(ValueError, match="committed run 'nowhere', but experiments/results/nowhere"):
-        tabulate.all_measurements(params, tabulate.grid_measurements(params))
+        tabulate.with_committed(params, tabulate.grid_measurements(params), "measurements.csv")
 
 
 def test_a_null_recipe_needs_weights_with_a_fitting_head(project, monkeypatch):
@@ -333,7 +396,7 @@ def test_a_null_recipe_needs_weights_with_a_fitting_head(project, monkeypatch):
 
 def test_a_bad_map_is_reported_with_its_image_and_file(project, monkeypatch):
     monkeypatch.chdir(project)
-    file = project / "results/maps/mini/small/mpm/seed0/gar-paper.npy"
+    file = project / "results/maps/mini/small/mpm/seed0/test/gar-paper.npy"
     content = file.read_bytes()
     maps = np.load(file)
     maps[4, 0, 0] = np.nan

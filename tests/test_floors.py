@@ -3,15 +3,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vitol.boxes import SIZE, THRESHOLDS, best_ious_of_maps
+from vitol.accuracy import max_box_acc_v2
+from vitol.boxes import DISTINCT_THRESHOLDS, best_ious_of_maps
 from vitol.floors import centred_gaussian, full_image_ious, gaussian_ious
-from vitol.metrics import max_box_acc_v2
+from vitol.rectangles import SIZE
 
 
 def test_the_full_image_is_one_box_at_every_threshold() -> None:
     boxes = [np.array([[0, 0, 111.9, 223.9]]), np.array([[0, 0, 10, 10], [0, 0, 223, 223]])]
     curves = full_image_ious(np.full((2, 2), 224), boxes)
-    assert curves.all.shape == (2, len(THRESHOLDS))
+    assert curves.all.shape == (2, len(DISTINCT_THRESHOLDS))
     assert (curves.all == [[0.5], [1.0]]).all()
     assert np.array_equal(curves.all, curves.largest)
 

@@ -1,266 +1,297 @@
-import time
-from dataclasses import FrozenInstanceError
+import socket
+from pathlib import Path
 
 import numpy as np
 import pytest
-import reference
-from hypothesis import given, settings
-from hypothesis import strategies as st
+import torch
+import torch.distributed as dist
+import torch.multiprocessing as mp
+from torch import Tensor
+from torchmetrics import Metric, MetricCollection
 
-from vitol import metrics
-from vitol.boxes import THRESHOLDS
-from vitol.metrics import DELTAS, Measurement, bootstrap_maxima, max_box_acc, max_box_acc_v2, measure
+from vitol.accuracy import DELTAS, Localizations, max_box_acc, max_box_acc_v2, measure
+from vitol.metrics import GTKnownLoc, MaxBoxAcc, PxAP, Top1Loc, Top5Loc
+from vitol.pxap import pixel_counts, pxap
 
-ORDER = [
-    "MaxBoxAccV2",
-    "IoU30",
-    "IoU50",
-    "IoU70",
-    "GTKnownLoc",
-    "GTKnownLocV1",
-    "PredictedLoc",
-    "Top1Loc",
-    "Top1Cls",
-]
-
-# Four images, three thresholds. Right at IoU 0.3: 3, 4, 2 images; at 0.5: 2, 3, 2; at 0.7: 0, 1, 2.
-HAND = np.array([[0.5, 0.6, 0.1], [0.3, 0.5, 0.2], [0.6, 0.4, 0.7], [0.1, 0.7, 0.9]])
-HAND_THRESHOLDS = np.array([0.2, 0.4, 0.6])
+LENGTH = 255
+BATCHES = (slice(0, 7), slice(7, 8), slice(8, 25), slice(25, 40))  # of 40 images, as different as they come
 
 
-def some_curves(n: int = 30, t: int = 40, seed: int = 0) -> tuple[np.ndarray, ...]:
-    """Curves of all contours, of the largest, of the predicted class, and whether the class is right."""
+def some_inputs(n: int = 40, seed: int = 0) -> dict[str, np.ndarray]:
+    """Everything that any of the metrics takes, by its keyword."""
     rng = np.random.default_rng(seed)
-    best = np.clip(rng.random((n, 1)) * 1.4 - np.abs(np.linspace(0, 1, t) - rng.random((n, 1))), 0, 1)
-    correct = rng.random(n) < 0.7
-    predicted = np.where(correct[:, None], best, best * 0.5)
-    return best, best * rng.random((n, 1)), predicted, correct
-
-
-def measured(curves: tuple[np.ndarray, ...], **options: int) -> dict[str, Measurement]:
-    grid = np.linspace(0, 1, curves[0].shape[1])
-    return {m.metric: m for m in measure(*curves, thresholds=grid, **{"replicates": 50, **options})}
-
-
-def test_max_box_acc_counted_by_hand() -> None:
-    assert [max_box_acc(HAND, delta) for delta in DELTAS] == [100.0, 75.0, 50.0]
-    assert max_box_acc_v2(HAND) == 75.0
-
-
-def test_every_metric_counted_by_hand() -> None:
-    largest = HAND * [[1], [1], [0], [0]]
-    correct = np.array([True, True, True, False])
-    predicted = np.array([[0.0, 0.6, 0.5], [0.0, 0.0, 0.5], [0.5, 0.0, 0.5], [1.0, 1.0, 1.0]])
-    found = measure(HAND, largest, predicted, correct, replicates=10, thresholds=HAND_THRESHOLDS)
-    assert [(m.metric, m.value, m.threshold) for m in found] == [
-        ("MaxBoxAccV2", 75.0, None),
-        ("IoU30", 100.0, 0.4),
-        ("IoU50", 75.0, 0.4),
-        ("IoU70", 50.0, 0.6),
-        ("GTKnownLoc", 75.0, 0.4),
-        ("GTKnownLocV1", 50.0, 0.4),
-        ("PredictedLoc", 100.0, 0.6),
-        ("Top1Loc", 50.0, 0.2),  # 0.4 gives as many: the lower threshold is named
-        ("Top1Cls", 75.0, None),
-    ]
-    assert {m.policy for m in found[:-1]} == {"oracle-per-iou"}
-    assert found[-1].policy == ""
-    assert {m.n_images for m in found} == {4}
-
-
-def test_an_iou_equal_to_delta_is_right() -> None:
-    for delta, iou in ((0.3, 3 / 10), (0.5, 1 / 2), (0.7, 7 / 10)):
-        assert max_box_acc(np.array([[iou]]), delta) == 100
-        assert max_box_acc(np.array([[np.nextafter(iou, 0)]]), delta) == 0
-
-
-def test_the_threshold_is_chosen_for_each_iou_by_itself() -> None:
-    one_for_all = max(np.mean([(HAND[:, t] >= delta).mean() for delta in DELTAS]) for t in range(3))
-    assert max_box_acc_v2(HAND) > 100 * one_for_all
-
-
-def test_top1_loc_chooses_its_own_threshold() -> None:
-    ious = np.array([[0.9, 0.1], [0.1, 0.9], [0.1, 0.9]])
-    found = measured((ious, ious, ious, np.array([True, False, False])))
-    assert found["GTKnownLoc"].threshold == 1.0
-    assert (found["Top1Loc"].value, found["Top1Loc"].threshold) == (pytest.approx(100 / 3), 0.0)
-
-
-def test_metrics_come_as_far_as_their_inputs_go() -> None:
-    best, largest, predicted, correct = some_curves()
-    grid = {"thresholds": np.linspace(0, 1, best.shape[1]), "replicates": 5}
-    assert [m.metric for m in measure(best, **grid)] == ORDER[:5]
-    assert [m.metric for m in measure(best, largest, **grid)] == ORDER[:6]
-    assert [m.metric for m in measure(best, largest, predicted, **grid)] == ORDER[:7]
-    assert [m.metric for m in measure(best, correct=correct, **grid)] == [*ORDER[:5], "Top1Loc", "Top1Cls"]
-    assert [m.metric for m in measure(best, largest, predicted, correct, **grid)] == ORDER
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(1, 30), st.integers(0, 1000))
-def test_the_order_and_the_repetition_of_images_change_no_value(n: int, seed: int) -> None:
-    curves = some_curves(n, seed=seed)
-    values = {name: m.value for name, m in measured(curves, replicates=1).items()}
-    order = np.random.default_rng(seed).permutation(n)
-    for rows in (order, np.repeat(order, 3)):
-        again = measured(tuple(curve[rows] for curve in curves), replicates=1)
-        assert {name: m.value for name, m in again.items()} == pytest.approx(values, rel=1e-14)
-
-
-@settings(max_examples=25, deadline=None)
-@given(st.integers(1, 30), st.integers(0, 1000))
-def test_metrics_stand_in_their_order(n: int, seed: int) -> None:
-    curves = some_curves(n, seed=seed)
-    found = measured(curves, replicates=20)
-    for pick in (lambda m: m.value, lambda m: m.ci_low, lambda m: m.ci_high):
-        assert pick(found["IoU30"]) >= pick(found["IoU50"]) >= pick(found["IoU70"])
-        assert pick(found["Top1Loc"]) <= min(pick(found["GTKnownLoc"]), pick(found["Top1Cls"]))
-        assert pick(found["GTKnownLoc"]) == pick(found["IoU50"])
-        assert pick(found["GTKnownLocV1"]) <= pick(found["GTKnownLoc"])  # its curves lie below
-    mean, rounding = found["MaxBoxAccV2"].value, 1e-12  # a mean of three equal numbers may round
-    assert found["IoU30"].value + rounding >= mean >= found["IoU70"].value - rounding
-    assert found["MaxBoxAccV2"].value == max_box_acc_v2(curves[0])
-    assert found["GTKnownLocV1"].value == max_box_acc(curves[1])
-
-
-def test_top1_loc_is_the_same_for_maps_of_the_ground_truth_and_of_the_predicted_class() -> None:
-    best, largest, _, correct = some_curves()
-    predicted = np.where(correct[:, None], best, 1 - best)  # one map where the classes are one
-    grid = {"thresholds": np.linspace(0, 1, best.shape[1]), "replicates": 50}
-    of_label, of_predicted = (
-        {m.metric: m for m in measure(curves, largest, predicted, correct, **grid)}
-        for curves in (best, predicted)
-    )
-    assert of_label["Top1Loc"] == of_predicted["Top1Loc"]
-    assert of_label["PredictedLoc"] != of_label["GTKnownLoc"]
-    assert of_predicted["PredictedLoc"].value == of_predicted["GTKnownLoc"].value
-
-
-@settings(max_examples=20, deadline=None)
-@given(st.integers(1, 12), st.integers(1, 8), st.integers(0, 1000))
-def test_the_bootstrap_equals_a_loop_over_the_same_resamples(n: int, t: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    hits = [rng.random((n, columns)) < 0.5 for columns in (t, 1)]
-    found = bootstrap_maxima(hits, replicates=15, seed=seed)
-    assert found.tolist() == [reference.highest_counts(right, 15, seed) for right in hits]
-
-
-def test_intervals_are_percentiles_of_replicates_with_the_threshold_chosen_again() -> None:
-    best, largest, predicted, correct = some_curves(n=12, t=6)
-    found = measured((best, largest, predicted, correct), replicates=40, seed=7)
-    right = {
-        **{f"IoU{round(100 * delta)}": best >= delta for delta in DELTAS},
-        "GTKnownLocV1": largest >= 0.5,
-        "Top1Loc": (best >= 0.5) & correct[:, None],
-        "Top1Cls": correct[:, None],
+    ious = rng.random((n, 1)) * 1.4 - np.abs(np.linspace(0, 1, LENGTH) - rng.random((n, 1)))
+    ious = np.clip(ious, 0, 1)
+    correct = rng.random(n) < 0.5
+    return {
+        "ious": ious,
+        "largest": ious * rng.random((n, 1)),
+        "correct": correct,
+        "correct5": correct | (rng.random(n) < 0.5),
+        "score_maps": rng.random((n, 8, 8)).astype(np.float32),
+        "masks": rng.choice([0, 1, 255], (n, 8, 8)),
     }
-    twin = {name: 100 * np.array(reference.highest_counts(hits, 40, 7)) / 12 for name, hits in right.items()}
-    twin["MaxBoxAccV2"] = np.mean([twin["IoU30"], twin["IoU50"], twin["IoU70"]], axis=0)
-    for name, replicates in twin.items():
-        interval = (found[name].ci_low, found[name].ci_high)
-        assert interval == pytest.approx(np.percentile(replicates, [2.5, 97.5]), rel=1e-14)
 
 
-def test_the_resamples_do_not_depend_on_how_many_are_drawn_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    curves = some_curves()
-    whole = measured(curves, replicates=23)
-    for draws in (1, 100):  # one resample of 30 images at a time, and three
-        monkeypatch.setattr(metrics, "DRAWS_AT_ONCE", draws)
-        assert measured(curves, replicates=23) == whole
+def all_metrics() -> MetricCollection:
+    return MetricCollection(
+        {
+            "V2": MaxBoxAcc(),
+            "V1": MaxBoxAcc(deltas=(0.5,), contours="largest"),
+            "GTKnownLoc": GTKnownLoc(),
+            "Top1Loc": Top1Loc(),
+            "Top5Loc": Top5Loc(),
+            "PxAP": PxAP(),
+        }
+    )
 
 
-def test_seeds_give_other_intervals_and_the_same_values() -> None:
-    curves = some_curves()
-    a, b = measured(curves, seed=0), measured(curves, seed=1)
-    assert a == measured(curves, seed=0)
-    assert {name: m.value for name, m in a.items()} == {name: m.value for name, m in b.items()}
-    assert a["MaxBoxAccV2"].ci_low != b["MaxBoxAccV2"].ci_low
+def functional(inputs: dict[str, np.ndarray]) -> dict[str, float]:
+    """What `all_metrics` give, from the functional forms."""
+    found = Localizations(inputs["ious"], inputs["largest"], top1=inputs["correct"], top5=inputs["correct5"])
+    values = {m.metric: m.value for m in measure(found, replicates=1)}
+    pixels = zip(inputs["score_maps"], inputs["masks"], strict=True)
+    return {
+        "V2_MaxBoxAcc": max_box_acc_v2(found.ious),
+        **{f"V2_{part}": values[part] for part in ("IoU30", "IoU50", "IoU70")},
+        "V1_MaxBoxAcc": values["GTKnownLocV1"],
+        "V1_IoU50": max_box_acc(found.largest),
+        **{name: values[name] for name in ("GTKnownLoc", "Top1Loc", "Top5Loc")},
+        "PxAP": pxap(sum(pixel_counts(score, mask) for score, mask in pixels)),
+    }
 
 
-def test_images_that_are_all_alike_leave_no_interval() -> None:
-    ious = np.repeat(np.array([[0.2, 0.6, 0.4]]), 9, axis=0)
-    found = measured((ious, ious, ious, np.ones(9, bool)))
-    assert all(m.ci_low == m.value == m.ci_high for m in found.values())
-    assert found["MaxBoxAccV2"].value == pytest.approx(200 / 3)
+def numbers(computed: dict[str, Tensor]) -> dict[str, float]:
+    assert all(value.ndim == 0 and value.dtype == torch.float64 for value in computed.values())
+    return {name: value.item() for name, value in computed.items()}
 
 
-def test_the_interval_covers_a_known_rate_about_as_often_as_it_says() -> None:
-    rng = np.random.default_rng(0)
-    covered = 0
-    for seed in range(200):
-        ious = (rng.random((200, 1)) < 0.6).astype(float)
-        interval = measured((ious,), replicates=200, seed=seed)["GTKnownLoc"]
-        covered += interval.ci_low <= 60 <= interval.ci_high
-    assert 0.88 <= covered / 200 <= 0.99
+def part(inputs: dict[str, np.ndarray], images: slice) -> dict[str, np.ndarray]:
+    return {name: array[images] for name, array in inputs.items()}
 
 
-def test_thresholds_are_those_of_the_curves_by_default() -> None:
-    ious = np.zeros((3, 1000))
-    ious[:, 208:300] = 0.8
-    found = {m.metric: m for m in measure(ious, replicates=3)}
-    assert found["IoU70"].threshold == THRESHOLDS[208]
+def test_batches_of_a_collection_give_what_the_functional_forms_give_for_all_images() -> None:
+    metrics, inputs = all_metrics(), some_inputs()
+    for images in BATCHES:
+        metrics.update(**part(inputs, images))
+    assert numbers(metrics.compute()) == functional(inputs)
 
 
-def test_a_measurement_is_frozen() -> None:
-    measurement = next(iter(measured(some_curves()).values()))
-    with pytest.raises(FrozenInstanceError):
-        measurement.value = 100.0  # type: ignore[misc]
+def test_tensors_and_arrays_are_counted_alike() -> None:
+    metrics, inputs = all_metrics(), some_inputs()
+    metrics.update(**{name: torch.from_numpy(array) for name, array in inputs.items()})
+    assert numbers(metrics.compute()) == functional(inputs)
 
 
-def test_a_thousand_images_are_measured_within_seconds() -> None:
-    curves = some_curves(1000, 255)
-    start = time.perf_counter()
-    measured(curves, replicates=2000)
-    assert time.perf_counter() - start < 8  # 0.3 s on two quiet cores for all nine metrics
+@pytest.mark.parametrize("kind", [np.float32, np.float64])
+def test_an_iou_equal_to_delta_is_right_as_in_the_functional_form(kind: type) -> None:
+    ious = np.repeat(np.array([[0.3], [0.5], [0.7]], kind), LENGTH, axis=1)
+    metric = MaxBoxAcc()
+    metric.update(ious=torch.from_numpy(ious))
+    values = metric.compute()
+    assert [values[f"IoU{round(100 * d)}"].item() for d in DELTAS] == [max_box_acc(ious, d) for d in DELTAS]
+
+
+def test_forward_gives_the_batch_and_keeps_counting() -> None:
+    metric, inputs = Top1Loc(), some_inputs()
+    for images in BATCHES:
+        batch = part(inputs, images)
+        of_batch = metric(ious=batch["ious"], correct=batch["correct"])
+        assert of_batch.item() == functional(batch)["Top1Loc"]
+    assert metric.compute().item() == functional(inputs)["Top1Loc"]
+
+
+def test_four_shards_merged_are_the_whole() -> None:
+    inputs, whole = some_inputs(), functional(some_inputs())
+    shards = []
+    for images in BATCHES:
+        metrics = all_metrics()
+        metrics.update(**part(inputs, images))
+        shards.append(metrics)
+    first, *others = shards
+    for other in others:
+        for name, metric in first.items(keep_base=True):
+            metric.merge_state(other[name])
+    assert numbers(first.compute()) == whole
+
+
+def test_a_state_that_was_saved_goes_on_where_it_was() -> None:
+    inputs = some_inputs()
+    metrics, resumed = all_metrics(), all_metrics()
+    metrics.persistent(True)
+    metrics.update(**part(inputs, slice(0, 20)))
+    state = metrics.state_dict()
+    resumed.load_state_dict(state)
+    resumed.update(**part(inputs, slice(20, 40)))
+    assert numbers(resumed.compute()) == functional(inputs)
+    resumed.reset()
+    resumed.update(**inputs)
+    assert numbers(resumed.compute()) == functional(inputs)
+
+
+def synced(rank: int, port: int, folder: str) -> None:
+    """One of two processes, with its half of the images; both write what they see."""
+    dist.init_process_group("gloo", init_method=f"tcp://127.0.0.1:{port}", rank=rank, world_size=2)
+    metrics, inputs = all_metrics(), some_inputs()
+    for images in BATCHES[2 * rank : 2 * rank + 2]:
+        metrics.update(**part(inputs, images))
+    torch.save(numbers(metrics.compute()), Path(folder) / f"{rank}.pt")
+    dist.destroy_process_group()
+
+
+def test_two_processes_see_the_whole(tmp_path: Path) -> None:
+    if not (dist.is_available() and dist.is_gloo_available()):
+        pytest.skip("torch.distributed has no gloo here")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    mp.spawn(synced, (port, str(tmp_path)), nprocs=2)
+    whole = functional(some_inputs())
+    for rank in (0, 1):
+        assert torch.load(tmp_path / f"{rank}.pt", weights_only=True) == whole
+
+
+def test_metrics_that_agree_at_first_do_not_share_their_state_for_good() -> None:
+    """A collection has metrics share states that are equal after the first update."""
+    inputs = some_inputs()
+    first, rest = part(inputs, slice(0, 10)), part(inputs, slice(10, 40))
+    first["correct"] = first["correct5"] = np.ones(10, bool)
+    first["ious"] = first["largest"] = np.where(first["ious"] > 0.4, 1.0, 0.0)  # the deltas agree, too
+    metrics = MetricCollection(
+        {
+            **{name: metric for name, metric in all_metrics().items(keep_base=True)},
+            "at 30": MaxBoxAcc(deltas=(0.3,)),
+            "at 70": MaxBoxAcc(deltas=(0.7,)),
+            "largest": MaxBoxAcc(contours="largest"),
+        }
+    )
+    metrics.update(**first)
+    metrics.update(**rest)
+    both = {name: np.concatenate([first[name], rest[name]]) for name in inputs}
+    found = numbers(metrics.compute())
+    assert {name: found[name] for name in functional(both)} == functional(both)
+    assert found["at 30_IoU30"] == max_box_acc(both["ious"], 0.3)
+    assert found["at 70_IoU70"] == max_box_acc(both["ious"], 0.7)
+    assert found["largest_MaxBoxAcc"] == max_box_acc_v2(both["largest"])
+
+
+def test_a_state_is_as_large_for_many_images_as_for_one() -> None:
+    def size(metrics: MetricCollection) -> int:
+        return sum(state.nbytes for metric in metrics.values() for state in metric.metric_state.values())
+
+    one, many = all_metrics(), all_metrics()
+    one.update(**some_inputs(1))
+    for seed in range(3):
+        many.update(**some_inputs(50, seed))
+    assert size(one) == size(many)
+    assert size(one) < 50_000
+
+
+@pytest.mark.parametrize("metric", [MaxBoxAcc(), GTKnownLoc(), Top1Loc(), Top5Loc(), PxAP()])
+def test_flags_say_that_higher_is_better_and_nothing_has_a_gradient(metric: Metric) -> None:
+    assert metric.higher_is_better
+    assert metric.is_differentiable is False
+    assert metric.full_state_update is False
+    assert (metric.plot_lower_bound, metric.plot_upper_bound) == (0, 100)
+
+
+def test_results_are_called_after_their_iou() -> None:
+    metric = MaxBoxAcc(deltas=(0.5, 0.95, 0.123), n_thresholds=3)
+    metric.update(ious=np.full((1, 3), 0.96))
+    assert set(metric.compute()) == {"MaxBoxAcc", "IoU50", "IoU95", "IoU12.3"}
+
+
+# Bad input ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
+@pytest.mark.parametrize("metric", [MaxBoxAcc(), GTKnownLoc(), Top1Loc(), Top5Loc()])
+def test_no_image_has_no_accuracy(metric: Metric) -> None:
+    with pytest.raises(
+        ValueError, match=f"{type(metric).__name__} has seen no image; update it before compute"
+    ):
+        metric.compute()
+
+
+@pytest.mark.filterwarnings("ignore:The ``compute`` method")
+def test_no_pixel_and_no_object_have_no_pxap() -> None:
+    with pytest.raises(ValueError, match="PxAP has seen no pixel; update it before compute"):
+        PxAP().compute()
+    metric = PxAP()
+    metric.update(np.zeros((1, 2, 2)), np.zeros((1, 2, 2)))
+    with pytest.raises(ValueError, match="no pixel of any mask is an object"):
+        metric.compute()
 
 
 @pytest.mark.parametrize(
-    ("ious", "message"),
+    ("metric", "name"),
     [
-        (
-            np.zeros((0, 5)),
-            r"ious_all has shape \(0, 5\); pass \(n, T\), an IoU curve for at least one image",
-        ),
-        (np.zeros(5), r"ious_all has shape \(5,\)"),
-        (
-            np.array([[0.1, 0.2], [0.3, np.nan]]),
-            r"ious_all\[1, 1\] = nan is no IoU in \[0, 1\] \(1 of 4 values",
-        ),
-        (np.array([[0.1, 50.0], [-0.1, 1.0]]), r"ious_all\[0, 1\] = 50 is no IoU.*2 of 4.*not percent"),
+        (MaxBoxAcc(), "ious"),
+        (MaxBoxAcc(contours="largest"), "largest"),
+        (GTKnownLoc(), "ious"),
+        (Top1Loc(), "ious"),
+        (Top5Loc(), "ious"),
     ],
 )
-def test_what_is_no_iou_is_reported_with_its_place(ious: np.ndarray, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        measure(ious)
-    with pytest.raises(ValueError, match=message.replace("ious_all", "ious")):
-        max_box_acc(ious)
-    with pytest.raises(ValueError, match=message.replace("ious_all", "ious")):
-        max_box_acc_v2(ious)
-
-
-def test_curves_of_different_shapes_are_refused() -> None:
-    best, largest, predicted, correct = some_curves()
-    with pytest.raises(
-        ValueError, match=r"ious_largest has shape \(29, 40\), ious_all \(30, 40\); pass curves"
+def test_curves_that_are_none_are_refused_and_not_counted(metric: Metric, name: str) -> None:
+    keywords = {"Top1Loc": {"correct": [True]}, "Top5Loc": {"correct5": [True]}}
+    others = keywords.get(type(metric).__name__, {})
+    for curves, message in (
+        (np.full((1, LENGTH), np.nan), rf"{name}\[0, 0\] = nan is no IoU in \[0, 1\]"),
+        (np.full((1, LENGTH), 50), rf"{name}\[0, 0\] = 50 is no IoU.* pass fractions, not percent"),
+        (
+            np.zeros((0, LENGTH)),
+            rf"{name} has shape \(0, 255\); pass \(n, L\), an IoU curve for at least one",
+        ),
+        (np.zeros(LENGTH), rf"{name} has shape \(255,\)"),
+        (np.zeros((1, 1000)), rf"{name} has 1000 thresholds, {type(metric).__name__} was made for 255; pass"),
     ):
-        measure(best, largest[1:])
-    with pytest.raises(ValueError, match=r"ious_predicted has shape \(30, 39\), ious_all \(30, 40\)"):
-        measure(best, largest, predicted[:, 1:], correct)
-    with pytest.raises(ValueError, match="the curves have 40 thresholds, but 1000 are named"):
-        measure(best)
+        with pytest.raises(ValueError, match=message):
+            metric.update(**{name: curves}, **others)
+    assert metric.n_images == 0
 
 
-@pytest.mark.parametrize("correct", [np.ones(29, bool), np.ones(30, int), np.ones((30, 1), bool)])
-def test_correct_is_one_bool_an_image(correct: np.ndarray) -> None:
+def test_the_curves_that_a_metric_counts_have_to_be_given() -> None:
+    curves = np.zeros((1, LENGTH))
+    with pytest.raises(ValueError, match=r"MaxBoxAcc needs largest: pass update\(largest=...\), IoU curves"):
+        MaxBoxAcc(contours="largest").update(curves)
     with pytest.raises(
-        ValueError, match=r"correct has shape .* and type .*; pass one bool for each of the 30"
+        ValueError, match=r"MaxBoxAcc needs ious: pass update\(ious=...\), IoU curves \(b, L\)"
     ):
-        measured((*some_curves()[:3], correct))
+        MaxBoxAcc().update(largest=curves)
 
 
-def test_a_bootstrap_without_replicates_and_an_iou_in_percent_are_refused() -> None:
-    with pytest.raises(ValueError, match="replicates is 0; an interval needs at least 1"):
-        measured(some_curves(), replicates=0)
-    for delta in (50, 0, np.nan):
-        with pytest.raises(ValueError, match=rf"delta is {delta}; the IoU to ask for is a fraction"):
-            max_box_acc(HAND, delta)
+@pytest.mark.parametrize("flags", [np.ones(3, int), np.ones(2, bool), torch.ones(3, 1, dtype=torch.bool)])
+def test_classes_are_one_bool_an_image(flags: np.ndarray | Tensor) -> None:
+    for metric, name in ((Top1Loc(), "correct"), (Top5Loc(), "correct5")):
+        with pytest.raises(ValueError, match=f"{name} has shape .* pass one bool for each of the 3 images"):
+            metric.update(ious=np.zeros((3, LENGTH)), **{name: flags})
+        assert metric.n_images == 0
+
+
+def test_settings_that_make_no_metric_are_refused() -> None:
+    with pytest.raises(ValueError, match="contours is 'best'; choose 'all' .MaxBoxAccV2. or 'largest'"):
+        MaxBoxAcc(contours="best")  # type: ignore[arg-type]
+    for deltas in ((), (0.5, 0.5)):
+        with pytest.raises(ValueError, match=r"deltas are \(.*\); give at least one, and each once"):
+            MaxBoxAcc(deltas=deltas)
+    with pytest.raises(ValueError, match="delta is 50; the IoU to ask for is a fraction"):
+        MaxBoxAcc(deltas=(50,))
+
+
+def test_score_maps_and_masks_that_do_not_fit_are_refused_and_not_counted() -> None:
+    metric = PxAP()
+    for scores, masks in (((2, 2), (2, 2)), ((3, 2, 2), (2, 2, 2)), ((0, 2, 2), (0, 2, 2))):
+        with pytest.raises(
+            ValueError, match=r"score_maps have shape .*, masks .*; pass \(b, H, W\), as many of"
+        ):
+            metric.update(np.zeros(scores), np.zeros(masks))
+    with pytest.raises(
+        ValueError, match=r"the mask has shape \(4, 2\), its score map \(2, 2\); scale the mask"
+    ):
+        metric.update(np.zeros((1, 2, 2)), np.zeros((1, 4, 2)))
+    with pytest.raises(ValueError, match=r"scores are not in \[0, 1\], the first at \[0, 0\]"):
+        metric.update(np.full((1, 2, 2), np.nan), np.zeros((1, 2, 2)))
+    with pytest.raises(ValueError, match=r"mask\[0, 0\] = 128; masks hold 1"):
+        metric.update(np.zeros((1, 2, 2)), np.full((1, 2, 2), 128))
+    assert not metric.pixels.any()

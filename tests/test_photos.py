@@ -14,7 +14,6 @@ from PIL import Image
 from safetensors.torch import load_file, save_file
 
 from vitol import photo_maps, photos
-from vitol.boxes import iou_matrix
 from vitol.datasets.images import MEAN, STD, to_tensor
 from vitol.maps import Explanation, Method, explain
 from vitol.methods import ABOUT, METHODS
@@ -22,6 +21,7 @@ from vitol.models import CheckpointError, load_checkpoint, save_checkpoint
 from vitol.photo_input import Preparation, find_photos, photo_sizes, read_photo
 from vitol.photo_maps import BOXES, OVERVIEW, PhotoMap, PhotoMaps
 from vitol.photos import LONGEST, THRESHOLDS, Explainer
+from vitol.rectangles import iou_matrix
 
 CLASSES = ["tench, Tinca tinca", "bow tie", "Windsor tie", "crane", "espresso"]
 SIZE = (48, 32)  # height and width of the model's input

@@ -94,18 +94,19 @@ NEEDED = {
         {DATA, f"results/models/{CELL}/${{item.model}}"},
         {"seeds", "explain", "backbones.${item.backbone}"},
     ),
-    "localize": ({DATA, f"results/maps/{CELL}/${{item.model}}"}, {"seeds", "bootstrap"}),
+    "localize": ({DATA, f"results/maps/{CELL}/${{item.model}}"}, {"seeds", "bootstrap", "fixed_thresholds"}),
     "randomize": (
         {DATA, f"results/models/{CELL}/baseline"},
         {"seeds", "randomize", "bootstrap", "backbones.${item.backbone}"},
     ),
     "tabulate": (
         {"results/scores", "experiments/results", "experiments/published"},
-        {"grid", "committed"},
+        {"grid", "seeds", "committed"},
     ),
     "plot": (
         {
             "results/measurements.csv",
+            "results/differences.csv",
             "results/data",
             "results/maps",
             "results/sanity",

@@ -377,7 +377,12 @@ def test_scores_survive_the_way_through_a_file(tmp_path, published):
         ({"variant": "control", "position": "MMp"}, "row 1 .*: position is 'MMp'"),
         ({"preset": ""}, "row 1 .*: preset is ''; needed: a preset for AR, GAR and LRP"),
         ({"map": "Gaussian", "preset": "release"}, "row 1 .*: preset is 'release'"),
-        ({"map": "", "preset": ""}, "row 1 .*: map is ''; needed: '' for Top1Cls, a map's name"),
+        ({"map": "", "preset": ""}, "row 1 .*: map is ''; needed: '' for Top1Cls and Top5Cls, a map's"),
+        ({"metric": "Top5Cls", "policy": ""}, "row 1 .*: map is 'GAR'; needed: '' for Top1Cls and Top5Cls"),
+        (
+            {"metric": "PxAP"},
+            "row 1 .*: policy is 'oracle-per-iou'; needed: '' for Top1Cls, Top5Cls and PxAP",
+        ),
         ({"metric": "Top1Cls", "policy": ""}, "row 1 .*: map is 'GAR'; needed: '' for Top1Cls"),
         ({"metric": "Top1Cls", "map": ""}, "row 1 .*: policy is 'oracle-per-iou'; needed: '' for Top1Cls"),
         ({"policy": ""}, "row 1 .*: policy is ''"),

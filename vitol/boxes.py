@@ -14,8 +14,13 @@ from typing import Literal, NamedTuple
 import cv2
 import numpy as np
 
-SIZE = 224  # side of the score map, where maps and ground truth meet, in pixels
+from vitol.contours import CUTS, best_at_cuts, best_of_images
+from vitol.rectangles import SIZE, scaled_truths, whole_boxes
+
 THRESHOLDS: np.ndarray = np.arange(0, 1, 0.001)  # of [8], as fractions of the score map's maximum, (T,)
+# A score map reaches 1, that is level 255, or is constant: the lowest threshold of every foreground there is, (255,).
+DISTINCT_THRESHOLDS: np.ndarray = THRESHOLDS[np.unique((THRESHOLDS * 255).astype(int), return_index=True)[1]]
+CHUNK = 16  # images a thread takes at a time; 50,000 pixels each
 
 
 class IouCurves(NamedTuple):
@@ -44,76 +49,9 @@ def score_map(
     Raises:
         ValueError: If the map is not two-dimensional or empty, or holds NaN, infinity or values beyond 1e37.
     """
-    values = np.asarray(localization_map, dtype=np.float64)
-    if values.ndim != 2 or values.size == 0:
-        raise ValueError(
-            f"the localization map has shape {values.shape}; pass one map (h, w) at a time, on its patch grid"
-        )
-    # Cubic interpolation overshoots: well below float32's limit (3.4e38) neither it nor the range overflows.
-    bad = ~(np.abs(values) < 1e37)
-    if bad.any() and not reference_nan:
-        raise ValueError(
-            f"{np.count_nonzero(bad)} of the localization map's {values.size} values are NaN, infinite or "
-            f"beyond 1e37, the first at {np.argwhere(bad)[0].tolist()}; repair the map, or pass "
-            "reference_nan=True to score it as all zeros, as the reference evaluator does"
-        )
-    values = np.where(bad.any(), 0, values).astype(np.float32)
-    if values.min() == values.max():
-        return np.zeros(size[::-1], np.float32)
-    scores = cv2.resize(values, size, interpolation=cv2.INTER_CUBIC)
+    scores = _resized(localization_map, size, reference_nan)
     scores = scores - scores.min()
     return scores / (scores.max() or 1)
-
-
-def scale_boxes(boxes: np.ndarray, image_size: Sequence[int] | np.ndarray, size: int = SIZE) -> np.ndarray:
-    """Scale an image's ground-truth boxes to the score map: int(x * size / W), multiplied first.
-
-    Args:
-        boxes: (x0, y0, x1, y1) in pixels of the image, decimals allowed, (k, 4).
-        image_size: Width and height of the image, in pixels.
-        size: Side of the score map, in pixels.
-
-    Returns:
-        The boxes in pixels of the score map, truncated, int64 in [0, size], (k, 4).
-
-    Raises:
-        ValueError: If a box is not finite, ends before it starts or leaves the image, or the size is not one.
-
-    >>> scale_boxes(np.array([[60, 27, 385, 331]]), (500, 335))
-    array([[ 26,  18, 172, 221]])
-    """
-    corners = _checked_boxes(boxes)
-    sides = np.asarray(image_size, dtype=np.float64)
-    if sides.shape != (2,) or not (np.isfinite(sides) & (sides > 0)).all():
-        raise ValueError(f"image size {sides.tolist()} is not a (width, height) of positive pixel counts")
-    limits = np.tile(sides, 2)
-    for index in np.flatnonzero(((corners < 0) | (corners > limits)).any(axis=1)):
-        raise ValueError(
-            f"boxes[{index}] = {_shown(corners[index])} leaves its image of {sides[0]:g} x {sides[1]:g} "
-            "pixels; boxes are in pixels of the original image, neither fractions nor already scaled"
-        )
-    return np.trunc(corners * size / limits).astype(np.int64)
-
-
-def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """IoU of every box of `a` with every box of `b`; corners count: a box from 2 to 4 is 3 pixels wide.
-
-    Args:
-        a: Boxes, (m, 4), each finite and not ending before it starts.
-        b: Boxes, (k, 4), likewise.
-
-    Returns:
-        float64 in [0, 1], (m, k).
-
-    >>> iou_matrix([[0, 0, 1, 1]], [[0, 0, 1, 1], [1, 1, 2, 2]])
-    array([[1.        , 0.14285714]])
-    """
-    left, right = _checked_boxes(a, "a"), _checked_boxes(b, "b")
-    near = np.maximum(left[:, None, :2], right[None, :, :2])
-    far = np.minimum(left[:, None, 2:], right[None, :, 2:])
-    intersection = np.maximum(far - near + 1, 0).prod(axis=2)
-    left_area, right_area = ((boxes[:, 2:] - boxes[:, :2] + 1).prod(axis=1) for boxes in (left, right))
-    return intersection / (left_area[:, None] + right_area[None, :] - intersection)
 
 
 def boxes_at(score: np.ndarray, threshold: float, contours: Literal["all", "largest"] = "all") -> np.ndarray:
@@ -154,45 +92,14 @@ def best_ious(score: np.ndarray, gt_boxes: np.ndarray) -> IouCurves:
         Curves of float64 (T,), in [0, 1].
 
     Raises:
-        ValueError: If the score map is not one, there is no ground-truth box, or a box ends before it starts.
+        ValueError: If the score map is not one, there is no ground-truth box, or a box ends before it starts or
+            is not in whole pixels.
     """
-    return iou_curves(boxes_at_all(score), gt_boxes)
-
-
-class ThresholdBoxes(NamedTuple):
-    """Boxes of one score map at all thresholds, those of equal foregrounds kept once.
-
-    Attributes:
-        boxes: All boxes, foreground by foreground, int64 (m, 4).
-        starts: Where a foreground's boxes start, (f,).
-        largest: Which box of all is its foreground's largest contour's, (f,).
-        foreground: Which foreground a threshold has, (T,).
-    """
-
-    boxes: np.ndarray
-    starts: np.ndarray
-    largest: np.ndarray
-    foreground: np.ndarray
-
-
-def boxes_at_all(score: np.ndarray) -> ThresholdBoxes:
-    """Boxes of a score map in [0, 1], (H, W), at each of the 1000 thresholds; see `boxes_at`."""
-    levels = _quantised(score)
-    cuts = (THRESHOLDS * int(levels.max())).astype(np.uint8)
-    # Foregrounds are nested, so two that leave out equally many pixels are the same: computed once.
-    left_out = np.cumsum(np.bincount(levels.ravel(), minlength=256))[cuts]
-    _, first, foreground = np.unique(left_out, return_index=True, return_inverse=True)
-    found = [_contour_boxes(levels > cut) for cut in cuts[first]]
-    starts = np.cumsum([0] + [len(boxes) for boxes, _ in found[:-1]])
-    largest = starts + [index for _, index in found]
-    return ThresholdBoxes(np.concatenate([boxes for boxes, _ in found]), starts, largest, foreground)
-
-
-def iou_curves(found: ThresholdBoxes, gt_boxes: np.ndarray) -> IouCurves:
-    """Best IoU of a score map's boxes with an image's ground truth (k, 4) at each threshold, (T,) each."""
-    best = iou_matrix(found.boxes, _checked_boxes(gt_boxes, "gt_boxes", needed=True)).max(axis=1)
-    of_all = np.maximum.reduceat(best, found.starts)
-    return IouCurves(of_all[found.foreground], best[found.largest][found.foreground])
+    levels = np.ascontiguousarray(_quantised(score))
+    curves = IouCurves(np.empty(CUTS), np.empty(CUTS))
+    best_at_cuts(levels, whole_boxes(gt_boxes), *curves, True)
+    cuts = (THRESHOLDS * int(levels.max())).astype(np.int64)
+    return IouCurves(curves.all[cuts], curves.largest[cuts])
 
 
 def best_ious_of_maps(
@@ -203,20 +110,23 @@ def best_ious_of_maps(
     progress: Callable[[], object] | None = None,
     reference_nan: bool = False,
     names: Sequence[str] | None = None,
+    largest: bool = True,
 ) -> IouCurves:
     """IoU curves of one localization map an image, from maps and ground truth as they come.
 
     Args:
-        maps: Localization maps, (n, h, w) or n arrays (h, w) of any sizes.
+        maps: Localization maps, (n, h, w) or a sequence of n arrays (h, w) of any sizes. Each is asked for once,
+            in a thread, so that a sequence may read them from files.
         image_sizes: Width and height of every image, in pixels, (n, 2).
         boxes: Ground-truth boxes of every image in pixels of that image, n arrays (k, 4), k >= 1.
-        workers: Threads (OpenCV releases Python's lock); None takes one a core. The result is the same.
+        workers: Threads (OpenCV and the sweep release Python's lock); None takes one a core. The result is the same.
         progress: Called once an image, from the calling thread.
         reference_nan: See `score_map`.
         names: What errors call the images, n strings; None for their index.
+        largest: Whether to find the largest contours, too, which takes longer than all of them.
 
     Returns:
-        Curves of float64 (n, T), in [0, 1].
+        Curves at DISTINCT_THRESHOLDS, float64 (n, 255), in [0, 1]; `largest` is NaN where it was not asked for.
 
     Raises:
         ValueError: If the lengths differ or are 0, or a map or a box is bad: then with the image's name.
@@ -224,20 +134,53 @@ def best_ious_of_maps(
     truths = scaled_truths(boxes, image_sizes, len(maps), names)
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}; give at least 1, or None for one a core")
+    curves = IouCurves(np.empty((len(maps), CUTS)), np.full((len(maps), CUTS), np.nan))
 
-    def curves_of(image: int) -> IouCurves:
-        try:
-            return best_ious(score_map(maps[image], reference_nan=reference_nan), truths[image])
-        except ValueError as error:
-            raise ValueError(f"image {image if names is None else names[image]}: {error}") from error
+    corners = np.concatenate(truths)
+    ends = np.cumsum([0] + [len(truth) for truth in truths])
 
-    ious = np.empty((2, len(maps), len(THRESHOLDS)))
+    def score(first: int) -> int:
+        chosen = slice(first, min(first + CHUNK, len(maps)))
+        scores = np.empty((chosen.stop - first, SIZE, SIZE), np.float32)
+        for image in range(first, chosen.stop):
+            try:
+                scores[image - first] = _resized(maps[image], (SIZE, SIZE), reference_nan)
+            except ValueError as error:
+                raise ValueError(f"image {image if names is None else names[image]}: {error}") from error
+        best_of_images(scores, corners, ends[first:], curves.all[chosen], curves.largest[chosen], largest)
+        return len(scores)
+
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
-        for image, curves in enumerate(pool.map(curves_of, range(len(maps)))):
-            ious[:, image] = curves
-            if progress is not None:
-                progress()
-    return IouCurves(*ious)
+        try:
+            for scored in pool.map(score, range(0, len(maps), CHUNK)):
+                if progress is not None:
+                    for _ in range(scored):
+                        progress()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return curves
+
+
+def _resized(localization_map: np.ndarray, size: tuple[int, int], reference_nan: bool) -> np.ndarray:
+    """A checked map scaled to the image, float32 (H, W); zeros if it is constant. See `score_map`."""
+    values = np.asarray(localization_map, dtype=np.float64)
+    if values.ndim != 2 or values.size == 0:
+        raise ValueError(
+            f"the localization map has shape {values.shape}; pass one map (h, w) at a time, on its patch grid"
+        )
+    # Cubic interpolation overshoots: well below float32's limit (3.4e38) neither it nor the range overflows.
+    bad = ~(np.abs(values) < 1e37)
+    if bad.any() and not reference_nan:
+        raise ValueError(
+            f"{np.count_nonzero(bad)} of the localization map's {values.size} values are NaN, infinite or "
+            f"beyond 1e37, the first at {np.argwhere(bad)[0].tolist()}; repair the map, or pass "
+            "reference_nan=True to score it as all zeros, as the reference evaluator does"
+        )
+    values = np.where(bad.any(), 0, values).astype(np.float32)
+    if values.min() == values.max():
+        return np.zeros(size[::-1], np.float32)
+    return cv2.resize(values, size, interpolation=cv2.INTER_CUBIC)
 
 
 def _quantised(score: np.ndarray) -> np.ndarray:
@@ -259,42 +202,3 @@ def _contour_boxes(foreground: np.ndarray) -> tuple[np.ndarray, int]:
     boxes = np.array([cv2.boundingRect(contour) for contour in contours], np.int64)
     boxes[:, 2:] = np.minimum(boxes[:, :2] + boxes[:, 2:], np.array(foreground.shape[::-1]) - 1)
     return boxes, int(np.argmax([cv2.contourArea(contour) for contour in contours]))
-
-
-def scaled_truths(
-    boxes: Sequence[np.ndarray], image_sizes: np.ndarray, images: int, names: Sequence[str] | None = None
-) -> list[np.ndarray]:
-    """Ground truth of every image in pixels of the score map, n arrays (k, 4); errors name the image."""
-    if images == 0 or len(boxes) != images or np.shape(image_sizes) != (images, 2):
-        raise ValueError(
-            f"{images} images, but boxes of {len(boxes)} and image_sizes of shape {np.shape(image_sizes)}; "
-            "give at least one image, and for each its boxes (k, 4) and its (width, height)"
-        )
-    truths = []
-    for image, (corners, image_size) in enumerate(zip(boxes, image_sizes, strict=True)):
-        try:
-            truths.append(_checked_boxes(scale_boxes(corners, image_size), needed=True))
-        except ValueError as error:
-            raise ValueError(f"image {image if names is None else names[image]}: {error}") from error
-    return truths
-
-
-def _checked_boxes(boxes: np.ndarray, name: str = "boxes", needed: bool = False) -> np.ndarray:
-    """The boxes as float64 (k, 4), each finite and not ending before it starts; at least one if `needed`."""
-    corners = np.asarray(boxes, dtype=np.float64)
-    if corners.ndim != 2 or corners.shape[1] != 4:
-        raise ValueError(f"{name} has shape {corners.shape}; expected (k, 4), one (x0, y0, x1, y1) a row")
-    if needed and len(corners) == 0:
-        raise ValueError("there is no ground-truth box; leave images without boxes out before scoring")
-    for index in np.flatnonzero(~np.isfinite(corners).all(axis=1)):
-        raise ValueError(f"{name}[{index}] = {_shown(corners[index])} is not finite; repair or drop the box")
-    for index in np.flatnonzero((corners[:, 2:] < corners[:, :2]).any(axis=1)):
-        raise ValueError(
-            f"{name}[{index}] = {_shown(corners[index])} ends before it starts; boxes are (x0, y0, x1, y1) "
-            "with inclusive corners, not (x, y, width, height)"
-        )
-    return corners
-
-
-def _shown(box: np.ndarray) -> str:
-    return f"({', '.join(f'{value:.12g}' for value in box)})"

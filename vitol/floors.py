@@ -1,6 +1,6 @@
 """The two baselines that never look at an image: what does not beat them is not localizing.
 
-n images, k ground-truth boxes of an image, h x w map grid, T = 1000 thresholds.
+n images, k ground-truth boxes of an image, h x w map grid, 255 distinct thresholds.
 
 Source: reference [8] of the paper for the centred Gaussian.
 """
@@ -9,16 +9,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from vitol.boxes import (
-    SIZE,
-    THRESHOLDS,
-    IouCurves,
-    boxes_at_all,
-    iou_curves,
-    iou_matrix,
-    scaled_truths,
-    score_map,
-)
+from vitol.boxes import DISTINCT_THRESHOLDS, IouCurves, boxes_at, score_map
+from vitol.rectangles import SIZE, iou_matrix, scaled_truths
 
 
 def gaussian_ious(image_sizes: np.ndarray, boxes: Sequence[np.ndarray]) -> IouCurves:
@@ -26,9 +18,12 @@ def gaussian_ious(image_sizes: np.ndarray, boxes: Sequence[np.ndarray]) -> IouCu
 
     Arguments, shapes and errors are those of `vitol.boxes.best_ious_of_maps`.
     """
-    found = boxes_at_all(score_map(centred_gaussian(SIZE, SIZE)))
-    curves = [iou_curves(found, truth) for truth in scaled_truths(boxes, image_sizes, len(boxes))]
-    return IouCurves(*(np.stack(part) for part in zip(*curves, strict=True)))
+    score = score_map(centred_gaussian(SIZE, SIZE))
+    # Every threshold leaves one disc without a hole: one box, of all contours and of the largest.
+    discs = np.concatenate([boxes_at(score, threshold) for threshold in DISTINCT_THRESHOLDS])
+    truths = scaled_truths(boxes, image_sizes, len(boxes))
+    curves = np.stack([iou_matrix(discs, truth).max(axis=1) for truth in truths])
+    return IouCurves(curves, curves)
 
 
 def full_image_ious(image_sizes: np.ndarray, boxes: Sequence[np.ndarray]) -> IouCurves:
@@ -38,7 +33,7 @@ def full_image_ious(image_sizes: np.ndarray, boxes: Sequence[np.ndarray]) -> Iou
     """
     whole = np.array([[0, 0, SIZE - 1, SIZE - 1]])
     best = [iou_matrix(whole, truth).max() for truth in scaled_truths(boxes, image_sizes, len(boxes))]
-    curves = np.repeat(np.array(best)[:, None], len(THRESHOLDS), axis=1)
+    curves = np.repeat(np.array(best)[:, None], len(DISTINCT_THRESHOLDS), axis=1)
     return IouCurves(curves, curves)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from vitol.attention import attention_modules
+from vitol.attention import CaptureError, attention_modules
 from vitol.methods import ABOUT, METHODS, PRESETS, Method, MethodName, Preset
 from vitol.passes import Scored, score_by_relevance, score_directly
 from vitol.tokens import patch_grid, prefix_tokens
@@ -125,7 +125,7 @@ def _check(model: nn.Module, images: Tensor, methods: Sequence[Method]) -> None:
     if not needing:
         return
     if getattr(model, "num_classes", None) == 0:
-        raise ValueError(
+        raise CaptureError(
             f"{needing[0]} needs classes, but the model has no classifier (num_classes=0); take one that has, or "
             "a method without a class"
         )

@@ -13,19 +13,20 @@ TEXT_COLUMNS = "dataset split subset backbone variant position map preset metric
 COLUMNS = [*TEXT_COLUMNS, "value", "ci_low", "ci_high", "n_images", "seed"]
 BOX_METRICS = ["MaxBoxAccV2", "IoU30", "IoU50", "IoU70"]
 TOP1_METRICS = ["Top1Loc", "GTKnownLoc", "GTKnownLocV1", "PredictedLoc", "Top1Cls"]
+MORE_METRICS = ["Top5Loc", "Top5Cls", "PxAP"]
 _KNOWN = {
     "variant": ["", "baseline", "control", "padl"],
     "position": ["", "MMp", "MpM"],
     "preset": ["", "release", "paper"],
     "policy": ["", "oracle-per-iou", "oracle-single", "validation", "fixed"],
-    "metric": BOX_METRICS + TOP1_METRICS,
+    "metric": BOX_METRICS + TOP1_METRICS + MORE_METRICS,
 }
 ENDS = ["ours", "ci_low", "ci_high"]
 
 
 def read_scores(path: Path) -> pd.DataFrame:
-    """Read measurements or published numbers from CSV; empty text stays "" and does not become NaN."""
-    numbers = {"value", "ci_low", "ci_high", "n_images", "seed", "row"}
+    """Read measurements, differences or published numbers from CSV; empty text stays "", and is no NaN."""
+    numbers = {"value", "ci_low", "ci_high", "n_images", "seed", "row", "difference", "seed_sd", "seeds"}
     text = {name: "str" for name in pd.read_csv(path, nrows=0).columns if name not in numbers}
     return pd.read_csv(path, dtype=text, keep_default_na=False, na_values={key: [""] for key in numbers})
 
@@ -46,7 +47,8 @@ def validate_measurements(frame: pd.DataFrame) -> None:
         kinds, need = ("iu", "whole numbers") if column in whole else ("iuf", "numbers")
         if frame[column].dtype.kind not in kinds:
             raise ValueError(f"measurements: {column} is of type {frame[column].dtype}; it needs {need}")
-    of_class, of_model = frame["metric"] == "Top1Cls", frame["map"].isin(["AR", "GAR", "LRP"])
+    of_class, of_model = frame["metric"].isin(["Top1Cls", "Top5Cls"]), frame["map"].isin(["AR", "GAR", "LRP"])
+    without = of_class | (frame["metric"] == "PxAP")
     in_place = (frame["variant"] == "padl") == (frame["position"] != "")
     repeated = frame.duplicated([*TEXT_COLUMNS, "n_images", "seed"])
     faults = [(~frame[c].map(lambda s: isinstance(s, str)), c, "text, '' when empty") for c in TEXT_COLUMNS]
@@ -54,8 +56,16 @@ def validate_measurements(frame: pd.DataFrame) -> None:
     faults += [(~frame[c].between(0, 100), c, "0 to 100 percent, in every row") for c in percent]
     faults += [
         (~in_place, "position", "a place for padl, '' for others"),
-        (of_class != (frame["map"] == ""), "map", "'' for Top1Cls, a map's name for other metrics"),
-        (of_class != (frame["policy"] == ""), "policy", "'' for Top1Cls, a policy for other metrics"),
+        (
+            of_class != (frame["map"] == ""),
+            "map",
+            "'' for Top1Cls and Top5Cls, a map's name for other metrics",
+        ),
+        (
+            without != (frame["policy"] == ""),
+            "policy",
+            "'' for Top1Cls, Top5Cls and PxAP, a policy for others",
+        ),
         (of_model != (frame["preset"] != ""), "preset", "a preset for AR, GAR and LRP, '' for others"),
         (frame["ci_low"] > frame["ci_high"], "ci_low", "at most ci_high"),
         (frame["n_images"] < 1, "n_images", "at least 1"),
@@ -70,9 +80,14 @@ def validate_measurements(frame: pd.DataFrame) -> None:
 
 
 def mean_over_seeds(measurements: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """Average what agrees in `keys`, all but the seed, to ours, ci_low, ci_high; seeds counts the rows."""
+    """Average what agrees in `keys`, all but the seed, to ours, ci_low, ci_high; seeds counts the rows.
+
+    `seed_sd` is the standard deviation of the seeds' values, NaN for a single one: what a new training changes,
+    where the interval says what other images would.
+    """
     groups = measurements.sort_values("seed").rename(columns={"value": "ours"}).groupby(keys)
-    return groups[ENDS].mean().round(2).assign(seeds=groups.size()).reset_index()
+    means = groups[ENDS].mean().assign(seed_sd=groups["ours"].std()).round(2)
+    return means.assign(seeds=groups.size()).reset_index()
 
 
 def span(seeds: pd.Series) -> str:

@@ -1,218 +1,242 @@
-"""From IoU curves to the numbers that are reported, each with its bootstrap interval over images.
+"""The metrics as `torchmetrics.Metric`: updated batch by batch, synced across processes, merged across shards.
 
-n images, T thresholds, R bootstrap replicates. An IoU curve is an image's best IoU at every threshold
-(see `vitol.boxes`). Numbers are in percent, thresholds are fractions of a map's maximum.
+b images of a batch, L thresholds. Curves are what `vitol.boxes.best_ious_of_maps` gives. Results are in percent,
+float64, and equal those of `vitol.accuracy` and `vitol.pxap` under the policy `oracle-per-iou`. A state is
+counts, of the same size whatever the number of images, so it holds no bootstrap: intervals need the curves.
 
-Policy `oracle-per-iou`, that of [8]: a metric is the accuracy at the threshold where that very accuracy is
-highest on the evaluated images; the three parts of MaxBoxAccV2 have a threshold each.
+    metrics = MetricCollection([MaxBoxAcc(), GTKnownLoc(), Top1Loc(), Top5Loc()])
+    metrics.update(ious=curves.all, largest=curves.largest, correct=top1, correct5=top5)
+    metrics.compute()
 
-Sources: reference [8] of the paper for MaxBoxAcc and MaxBoxAccV2; Sec. 4 of the paper for GT-known Loc and
-Top-1 Loc. An IoU equal to delta is correct, as in [8] and in the paper's released code.
+A collection lets metrics whose states agree after the first update share them from then on. So every state here
+bears the name of what it counts: GT-known Loc and Top-1 Loc agree as long as every class is right.
 """
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Sequence
+from typing import Any, Literal
 
 import numpy as np
+import torch
+from numpy.typing import ArrayLike
+from torch import Tensor
+from torchmetrics import Metric
 
-from vitol.boxes import THRESHOLDS
-
-DELTAS = (0.3, 0.5, 0.7)  # the IoUs that MaxBoxAccV2 asks for
-ORACLE_PER_IOU = "oracle-per-iou"
-DRAWS_AT_ONCE = 2**22  # bounds the bootstrap's memory to about 100 MB, whatever the number of images
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """One metric of one set of images.
-
-    Attributes:
-        metric: Its name, as in `measurements.csv`.
-        policy: How the threshold was chosen; "" for Top1Cls, which has none.
-        value: In percent, unrounded.
-        ci_low: Lower end of the 95% percentile bootstrap interval over images, in percent.
-        ci_high: Its upper end, in percent.
-        n_images: Number of images.
-        threshold: The lowest threshold with that value; None for Top1Cls and for MaxBoxAccV2 (it has three).
-    """
-
-    metric: str
-    policy: str
-    value: float
-    ci_low: float
-    ci_high: float
-    n_images: int
-    threshold: float | None
+from vitol.accuracy import DELTAS, checked_delta
+from vitol.boxes import DISTINCT_THRESHOLDS
+from vitol.localizations import checked_curves, checked_flags
+from vitol.pxap import BINS, PXAP, pixel_counts, pxap
 
 
-def max_box_acc(ious: np.ndarray, delta: float = 0.5) -> float:
-    """Share of images whose IoU is at least delta, at the threshold where that share is highest, in percent.
+class _Localization(Metric):
+    """Shares of images that are right, each at the threshold where it is highest."""
 
-    Args:
-        ious: IoU curves, in [0, 1], (n, T).
-        delta: The IoU from which a box is correct, in (0, 1].
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    plot_lower_bound = 0.0
+    plot_upper_bound = 100.0
+    n_images: Tensor
 
-    Raises:
-        ValueError: If there is no image, an IoU is NaN or outside [0, 1], or delta is outside (0, 1].
+    def __init__(self, criteria: Sequence[str], n_thresholds: int, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.n_thresholds = n_thresholds
+        for criterion in criteria:
+            self.add_state(criterion, torch.zeros(n_thresholds, dtype=torch.int64), dist_reduce_fx="sum")
+        self.add_state("n_images", torch.tensor(0), dist_reduce_fx="sum")
 
-    >>> max_box_acc(np.array([[0.6, 0.1], [0.5, 0.9], [0.2, 0.7], [0.2, 0.5]]), delta=0.5)
-    75.0
-    """
-    if not 0 < delta <= 1:
-        raise ValueError(f"delta is {delta}; the IoU to ask for is a fraction in (0, 1]")
-    right = _checked_curves("ious", ious) >= delta
-    return 100 * int(right.sum(axis=0).max()) / len(right)
-
-
-def max_box_acc_v2(ious: np.ndarray) -> float:
-    """MaxBoxAccV2 of [8]: the mean of `max_box_acc` over the three DELTAS, in percent."""
-    return float(np.mean([max_box_acc(ious, delta) for delta in DELTAS]))
-
-
-def measure(
-    ious_all: np.ndarray,
-    ious_largest: np.ndarray | None = None,
-    ious_predicted: np.ndarray | None = None,
-    correct: np.ndarray | None = None,
-    replicates: int = 2000,
-    seed: int = 0,
-    thresholds: np.ndarray = THRESHOLDS,
-) -> list[Measurement]:
-    """Every metric that the given curves allow, with the threshold chosen on these very images.
-
-    `ious_all` gives MaxBoxAccV2, IoU30, IoU50, IoU70 and GTKnownLoc (IoU50 under the paper's name),
-    `ious_largest` GTKnownLocV1, `ious_predicted` PredictedLoc, `correct` Top1Loc and Top1Cls. Top-1 Loc is
-    the share of images with the class right and an IoU >= 0.5 at one threshold for all images: the threshold
-    with the most such images. It is the same for the maps of the ground-truth and of the predicted class,
-    since it counts only images where those are one class. What a user without labels gets is PredictedLoc:
-    IoU >= 0.5 with the predicted class's map, the class right or wrong.
-
-    The bootstrap chooses the threshold again in every replicate; MaxBoxAccV2's replicate is the mean of its
-    three maxima. Every metric, and every call with as many images and the same seed, sees the same resamples,
-    so that differences are paired.
-
-    Args:
-        ious_all: IoU curves of all contours, from the maps of the ground-truth class, in [0, 1], (n, T).
-        ious_largest: Likewise, of the largest contour, (n, T).
-        ious_predicted: As `ious_all`, from the maps of the predicted class, (n, T).
-        correct: Whether the predicted class is right, bool, (n,).
-        replicates: R, the number of resamples of the images.
-        seed: Of the resamples.
-        thresholds: Those of the curves, (T,).
-
-    Returns:
-        One measurement a metric, in the order MaxBoxAccV2, IoU30, IoU50, IoU70, GTKnownLoc, GTKnownLocV1,
-        PredictedLoc, Top1Loc, Top1Cls.
-
-    Raises:
-        ValueError: If there is no image, shapes differ, an IoU is NaN or outside [0, 1], `correct` is not
-            boolean, or there is no replicate.
-    """
-    hits = _hits(ious_all, ious_largest, ious_predicted, correct)
-    n_images, n_thresholds = np.shape(ious_all)
-    if np.shape(thresholds) != (n_thresholds,):
-        raise ValueError(f"the curves have {n_thresholds} thresholds, but {np.size(thresholds)} are named")
-    maxima = bootstrap_maxima(list(hits.values()), replicates, seed)
-
-    accuracy = {metric: 100 * right.sum(axis=0) / n_images for metric, right in hits.items()}
-    best = {metric: float(curve.max()) for metric, curve in accuracy.items()}
-    replicated = {metric: 100 * found / n_images for metric, found in zip(hits, maxima, strict=True)}
-    parts = [f"IoU{round(100 * delta)}" for delta in DELTAS]
-    best = {"MaxBoxAccV2": float(np.mean([best[part] for part in parts])), **best}
-    replicated["MaxBoxAccV2"] = np.mean([replicated[part] for part in parts], axis=0)
-
-    measurements = []
-    for metric, value in best.items():
-        low, high = np.percentile(replicated[metric], [2.5, 97.5])
-        policy = "" if metric == "Top1Cls" else ORACLE_PER_IOU
-        single = metric not in ("MaxBoxAccV2", "Top1Cls")
-        threshold = float(thresholds[accuracy[metric].argmax()]) if single else None
-        measurements.append(Measurement(metric, policy, value, float(low), float(high), n_images, threshold))
-    return measurements
-
-
-def bootstrap_maxima(hits: list[np.ndarray], replicates: int, seed: int) -> np.ndarray:
-    """Highest number of hits over the thresholds, of several criteria in the same resamples of the images.
-
-    Args:
-        hits: For each criterion, which images are right at which threshold, bool, (n, T); T may differ.
-        replicates: R, the number of resamples, each of n images drawn with replacement.
-        seed: Of the resamples.
-
-    Returns:
-        Counts of images, float64, (criteria, R).
-
-    Raises:
-        ValueError: If there is no replicate.
-    """
-    if replicates < 1:
-        raise ValueError(f"replicates is {replicates}; an interval needs at least 1, and 2000 are usual")
-    distinct = [_distinct_columns(right) for right in hits]
-    maxima = [
-        [(weights @ right.astype(np.float32)).max(axis=1) for right in distinct]
-        for weights in _resamples(len(hits[0]), replicates, seed)
-    ]
-    return np.concatenate(maxima, axis=1).astype(np.float64)
-
-
-def _resamples(n_images: int, replicates: int, seed: int) -> Iterator[np.ndarray]:
-    """How often each resample holds each image, some resamples at a time, (r, n).
-
-    float32 makes the products fast and is exact: it counts to 2^24 images.
-    """
-    rng = np.random.default_rng(seed)
-    at_once = max(1, DRAWS_AT_ONCE // n_images)
-    for start in range(0, replicates, at_once):
-        rows = min(at_once, replicates - start)
-        draws = rng.integers(0, n_images, (rows, n_images))
-        draws += np.arange(rows)[:, None] * n_images
-        counts = np.bincount(draws.ravel(), minlength=rows * n_images)
-        yield counts.reshape(rows, n_images).astype(np.float32)
-
-
-def _distinct_columns(right: np.ndarray) -> np.ndarray:
-    """The criterion without the thresholds that repeat the one before: of 1000, at most 255 differ."""
-    changes = (right[:, 1:] != right[:, :-1]).any(axis=0)
-    return right[:, np.concatenate([[True], changes])]
-
-
-def _hits(
-    ious_all: np.ndarray,
-    ious_largest: np.ndarray | None,
-    ious_predicted: np.ndarray | None,
-    correct: np.ndarray | None,
-) -> dict[str, np.ndarray]:
-    """Which images are right at which threshold, bool (n, T), for each metric with a single threshold."""
-    curves = _checked_curves("ious_all", ious_all)
-    hits = {f"IoU{round(100 * delta)}": curves >= delta for delta in DELTAS}
-    hits["GTKnownLoc"] = hits["IoU50"]
-    if ious_largest is not None:
-        hits["GTKnownLocV1"] = _checked_curves("ious_largest", ious_largest, curves.shape) >= 0.5
-    if ious_predicted is not None:
-        hits["PredictedLoc"] = _checked_curves("ious_predicted", ious_predicted, curves.shape) >= 0.5
-    if correct is not None:
-        if np.asarray(correct).dtype != bool or np.shape(correct) != curves.shape[:1]:
+    def _curves(self, name: str, ious: ArrayLike | Tensor | None) -> np.ndarray:
+        if ious is None:
             raise ValueError(
-                f"correct has shape {np.shape(correct)} and type {np.asarray(correct).dtype}; pass one bool "
-                f"for each of the {len(curves)} images: predicted class == ground-truth class"
+                f"{type(self).__name__} needs {name}: pass update({name}=...), IoU curves (b, L)"
             )
-        class_right = np.asarray(correct)[:, None]
-        hits["Top1Loc"] = hits["IoU50"] & class_right
-        hits["Top1Cls"] = class_right
-    return hits
+        curves = checked_curves(name, _array(ious))
+        if curves.shape[1] != self.n_thresholds:
+            raise ValueError(
+                f"{name} has {curves.shape[1]} thresholds, {type(self).__name__} was made for {self.n_thresholds}; "
+                "pass curves as best_ious_of_maps gives them, or set n_thresholds"
+            )
+        return curves
+
+    def _count(self, right: dict[str, np.ndarray]) -> None:
+        """Add the batch's images and, for every criterion, how many are right at which threshold."""
+        for criterion, images in right.items():
+            counts = getattr(self, criterion)
+            setattr(self, criterion, counts + torch.from_numpy(images.sum(axis=0)).to(counts.device))
+        self.n_images = self.n_images + len(images)
+
+    def _highest(self, criterion: str) -> Tensor:
+        if not self.n_images:
+            raise ValueError(f"{type(self).__name__} has seen no image; update it before compute")
+        return 100 * getattr(self, criterion).max().double() / self.n_images
 
 
-def _checked_curves(name: str, ious: np.ndarray, shape: tuple[int, ...] | None = None) -> np.ndarray:
-    curves = np.asarray(ious, dtype=np.float64)
-    if curves.ndim != 2 or curves.size == 0:
-        raise ValueError(f"{name} has shape {curves.shape}; pass (n, T), an IoU curve for at least one image")
-    if shape is not None and curves.shape != shape:
-        raise ValueError(f"{name} has shape {curves.shape}, ious_all {shape}; pass curves of the same images")
-    bad = np.argwhere(~((curves >= 0) & (curves <= 1)))
-    if len(bad):
-        image, threshold = bad[0]
-        raise ValueError(
-            f"{name}[{image}, {threshold}] = {curves[image, threshold]:g} is no IoU in [0, 1] ({len(bad)} of "
-            f"{curves.size} values are not); recompute or drop the image, and pass fractions, not percent"
-        )
-    return curves
+class MaxBoxAcc(_Localization):
+    """MaxBoxAcc of [8], for one or several IoUs.
+
+    Made without arguments it is MaxBoxAccV2; with `deltas=(0.5,), contours="largest"` it is V1.
+
+    Args:
+        deltas: The IoUs from which a box is right, in (0, 1], each once.
+        contours: Whether to count the best of "all" contours, or the "largest".
+        n_thresholds: L.
+        kwargs: Those of `torchmetrics.Metric`.
+
+    Raises:
+        ValueError: If an argument is not as above.
+
+    >>> metric = MaxBoxAcc(n_thresholds=2)
+    >>> metric.update(ious=[[0.6, 0.1], [0.5, 0.9], [0.2, 0.7], [0.2, 0.5]])
+    >>> {name: value.item() for name, value in metric.compute().items()}
+    {'MaxBoxAcc': 66.66666666666667, 'IoU30': 75.0, 'IoU50': 75.0, 'IoU70': 50.0}
+    """
+
+    def __init__(
+        self,
+        deltas: Sequence[float] = DELTAS,
+        contours: Literal["all", "largest"] = "all",
+        n_thresholds: int = len(DISTINCT_THRESHOLDS),
+        **kwargs: Any,
+    ) -> None:
+        if contours not in ("all", "largest"):
+            raise ValueError(f"contours is {contours!r}; choose 'all' (MaxBoxAccV2) or 'largest' (MaxBoxAcc)")
+        self.deltas = {f"IoU{100 * checked_delta(delta):g}": delta for delta in deltas}
+        if not self.deltas or len(self.deltas) < len(deltas):
+            raise ValueError(f"deltas are {tuple(deltas)}; give at least one, and each once")
+        self.contours = contours
+        self._states = {name: f"{name}_{contours}".replace(".", "_") for name in self.deltas}
+        super().__init__(list(self._states.values()), n_thresholds, **kwargs)
+
+    def update(
+        self, ious: ArrayLike | Tensor | None = None, largest: ArrayLike | Tensor | None = None
+    ) -> None:
+        """Count a batch.
+
+        Args:
+            ious: Curves of all contours, in [0, 1], (b, L); needed for `contours="all"`.
+            largest: Curves of the largest contour; needed for `contours="largest"`.
+        """
+        name, given = ("ious", ious) if self.contours == "all" else ("largest", largest)
+        curves = self._curves(name, given)
+        self._count({self._states[label]: curves >= delta for label, delta in self.deltas.items()})
+
+    def compute(self) -> dict[str, Tensor]:
+        """Accuracy at every delta, `IoU50` and so on, and their mean, `MaxBoxAcc`."""
+        parts = {label: self._highest(state) for label, state in self._states.items()}
+        return {"MaxBoxAcc": torch.stack(list(parts.values())).sum() / len(parts), **parts}
+
+
+class GTKnownLoc(_Localization):
+    """GT-known Loc as the paper has it: an IoU >= 0.5 of the best of all contours, the class being given.
+
+    Args:
+        n_thresholds: L.
+        kwargs: Those of `torchmetrics.Metric`.
+    """
+
+    def __init__(self, n_thresholds: int = len(DISTINCT_THRESHOLDS), **kwargs: Any) -> None:
+        super().__init__(["gt_known"], n_thresholds, **kwargs)
+
+    def update(self, ious: ArrayLike | Tensor) -> None:
+        """Count a batch of curves of all contours, in [0, 1], (b, L)."""
+        self._count({"gt_known": self._curves("ious", ious) >= 0.5})
+
+    def compute(self) -> Tensor:
+        """Percentage of images that are right."""
+        return self._highest("gt_known")
+
+
+class Top1Loc(_Localization):
+    """Top-1 Loc: the predicted class right and an IoU >= 0.5.
+
+    Args:
+        n_thresholds: L.
+        kwargs: Those of `torchmetrics.Metric`.
+    """
+
+    def __init__(self, n_thresholds: int = len(DISTINCT_THRESHOLDS), **kwargs: Any) -> None:
+        super().__init__(["top1"], n_thresholds, **kwargs)
+
+    def update(self, ious: ArrayLike | Tensor, correct: ArrayLike | Tensor) -> None:
+        """Count a batch.
+
+        Args:
+            ious: Curves of all contours, in [0, 1], (b, L).
+            correct: Whether the predicted class is the label, bool (b,).
+        """
+        right = self._curves("ious", ious) >= 0.5
+        self._count({"top1": right & checked_flags("correct", _array(correct), len(right))[:, None]})
+
+    def compute(self) -> Tensor:
+        """Percentage of images that are right."""
+        return self._highest("top1")
+
+
+class Top5Loc(_Localization):
+    """Top-5 Loc: the label among the five first classes and an IoU >= 0.5.
+
+    Args:
+        n_thresholds: L.
+        kwargs: Those of `torchmetrics.Metric`.
+    """
+
+    def __init__(self, n_thresholds: int = len(DISTINCT_THRESHOLDS), **kwargs: Any) -> None:
+        super().__init__(["top5"], n_thresholds, **kwargs)
+
+    def update(self, ious: ArrayLike | Tensor, correct5: ArrayLike | Tensor) -> None:
+        """Count a batch.
+
+        Args:
+            ious: Curves of all contours, in [0, 1], (b, L).
+            correct5: Whether the label is among the five first classes, bool (b,).
+        """
+        right = self._curves("ious", ious) >= 0.5
+        self._count({"top5": right & checked_flags("correct5", _array(correct5), len(right))[:, None]})
+
+    def compute(self) -> Tensor:
+        """Percentage of images that are right."""
+        return self._highest("top5")
+
+
+class PxAP(Metric):
+    """PxAP of [8]: area under the precision-recall curve of all pixels; see `vitol.pxap`.
+
+    Args:
+        kwargs: Those of `torchmetrics.Metric`.
+    """
+
+    is_differentiable = False
+    higher_is_better = True
+    full_state_update = False
+    plot_lower_bound = 0.0
+    plot_upper_bound = 100.0
+    pixels: Tensor
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.add_state("pixels", torch.zeros(2, BINS, dtype=torch.int64), dist_reduce_fx="sum")
+
+    def update(self, score_maps: ArrayLike | Tensor, masks: ArrayLike | Tensor) -> None:
+        """Count a batch's pixels.
+
+        Args:
+            score_maps: In [0, 1], (b, H, W).
+            masks: 1 object, 0 background, 255 left out, (b, H, W).
+        """
+        scores, kinds = _array(score_maps), _array(masks)
+        if scores.ndim != 3 or not len(scores) or len(scores) != len(kinds):
+            raise ValueError(
+                f"score_maps have shape {scores.shape}, masks {kinds.shape}; pass (b, H, W), as many of both"
+            )
+        counts = sum(pixel_counts(score, kind) for score, kind in zip(scores, kinds, strict=True))
+        self.pixels = self.pixels + torch.from_numpy(counts).to(self.pixels.device)
+
+    def compute(self) -> Tensor:
+        """PxAP in percent."""
+        if not self.pixels.any():
+            raise ValueError(f"{PXAP} has seen no pixel; update it before compute")
+        return torch.tensor(pxap(self.pixels.cpu().numpy()), dtype=torch.float64, device=self.pixels.device)
+
+
+def _array(values: ArrayLike | Tensor) -> np.ndarray:
+    """On the CPU, where curves and score maps come from; the same types, so that nothing is rounded."""
+    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)

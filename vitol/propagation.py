@@ -14,17 +14,12 @@ from functools import partial
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.autograd import grad
 from torch.overrides import TorchFunctionMode
 
 from vitol.attention import CaptureError
 from vitol.relevance import Rules, product_parts, stabilised_ratio
-
-# (rules, inputs, output, R of the output, pull) to R of the inputs that depend on the image; pull(S) sends S back to
-# them as a gradient.
-Rule = Callable[[Rules, list[Any], Tensor, Tensor, Callable[[Tensor], list[Tensor]]], list[Tensor]]
+from vitol.ruled_functions import Rule, RuledFunction, RuledLinear, depends, linear_arguments
 
 # Names of torch functions, `__add__` as add. Relevance moves with the entries:
 _MOVING = frozenset(
@@ -111,28 +106,28 @@ class Propagation(TorchFunctionMode):
     ) -> Any:
         """Call a torch function, or its replacement if its result depends on the image."""
         kwargs = dict(kwargs or {})
-        if not torch.is_grad_enabled() or not any(map(_depends, (*args, *kwargs.values()))):
+        if not torch.is_grad_enabled() or not any(map(depends, (*args, *kwargs.values()))):
             return function(*args, **kwargs)
         name = getattr(function, "__name__", str(function)).removeprefix("__").removesuffix("__")
         if name == "linear":
-            return _Linear.apply(self, *_linear_arguments(*args, **kwargs))
+            return RuledLinear.apply(self, *linear_arguments(*args, **kwargs))
         # What may depend on the image goes by position, whatever way the model gives it.
         args = (*args, *(kwargs.pop(key) for key in ("input", "other", "mat2") if key in kwargs))
         rule = self._rule_for(name, args, kwargs)
         if rule is not None:
-            return _Ruled.apply(self, rule, partial(function, **kwargs), *args)
+            return RuledFunction.apply(self, rule, partial(function, **kwargs), *args)
         moves = name in _MOVING and not _drops_out(name, args, kwargs)
-        in_place = name == "add_" and not _depends(args[1:]) and not kwargs
+        in_place = name == "add_" and not depends(args[1:]) and not kwargs
         result = function(*args, **kwargs)
-        if moves or in_place or not _depends(result):
+        if moves or in_place or not depends(result):
             self._adds_in_place = self._caller() if in_place else self._adds_in_place
             return result
         raise CaptureError(f"relevance has no rule for torch's {name} as {self._caller()} calls it")
 
     def _rule_for(self, name: str, args: tuple, kwargs: dict[str, Any]) -> Rule | None:
         """The rule of a function, if it has one for the arguments that depend on the image."""
-        dependent = [at for at, item in enumerate(args) if _depends(item)]
-        if any(map(_depends, kwargs.values())) or kwargs.get("inplace") or "alpha" in kwargs:
+        dependent = [at for at, item in enumerate(args) if depends(item)]
+        if any(map(depends, kwargs.values())) or kwargs.get("inplace") or "alpha" in kwargs:
             return None
         if dependent == [0, 1]:
             if name in _MATRIX_PRODUCTS | _PRODUCTS:
@@ -249,78 +244,6 @@ def _norm(
 _NORMS: dict[str, Callable[..., Rule]] = {"layer_norm": _layer_norm, "rms_norm": _rms_norm}
 
 
-class _Ruled(torch.autograd.Function):
-    """A torch function whose backward pass follows a rule, or torch's own gradient."""
-
-    @staticmethod
-    def forward(ctx: Any, propagation: Propagation, rule: Rule, function: Callable, *args: Any) -> Tensor:
-        with torch.enable_grad():
-            inputs = [
-                item.detach().requires_grad_(needed) if isinstance(item, Tensor) else item
-                for item, needed in zip(args, ctx.needs_input_grad[3:], strict=True)
-            ]
-            output = function(*inputs)
-        kept = [item for item in (*inputs, output) if isinstance(item, Tensor)]
-        ctx.state = (propagation, rule, inputs, output, kept, [item._version for item in kept])
-        return output.detach()
-
-    @staticmethod
-    def backward(ctx: Any, *arrived: Tensor) -> tuple[Tensor | None, ...]:
-        propagation, rule, inputs, output, kept, versions = ctx.state
-        _refuse_changes(kept, versions)
-        active = [item for item in inputs if _depends(item)]
-
-        def pull(signal: Tensor) -> list[Tensor]:
-            return list(grad(output, active, signal, retain_graph=True))
-
-        if propagation.rules is None:
-            returned = iter(pull(arrived[0]))
-        else:
-            returned = iter(rule(propagation.rules, inputs, output.detach(), arrived[0], pull))
-        return None, None, None, *(next(returned) if needed else None for needed in ctx.needs_input_grad[3:])
-
-
-class _Linear(torch.autograd.Function):
-    """A linear layer with frozen weights."""
-
-    @staticmethod
-    def forward(
-        ctx: Any, propagation: Propagation, x: Tensor, weight: Tensor, bias: Tensor | None = None
-    ) -> Tensor:
-        output = F.linear(x, weight, bias)
-        kind = propagation.linear_type
-        x, kept = x.detach().to(kind), output.detach().to(kind)
-        ctx.state = (propagation, x, propagation.narrowed(weight), bias, kept, (x._version, kept._version))
-        return output
-
-    @staticmethod
-    def backward(ctx: Any, *arrived: Tensor) -> tuple[Tensor | None, ...]:
-        propagation, x, weight, bias, output, versions = ctx.state
-        _refuse_changes([x], versions[:1])
-        signal = arrived[0].to(weight.dtype)
-        if propagation.rules is None:
-            returned = signal @ weight
-        else:
-            bias = None if bias is None else propagation.narrowed(bias)
-            if output._version != versions[1]:  # the model went on in place, such as EVA adding a bias
-                output = F.linear(x, weight, bias)
-            returned = propagation.rules.linear(x, weight, bias, output, signal)
-        return None, returned.to(arrived[0].dtype), None, None
-
-
-def _linear_arguments(
-    input: Tensor, weight: Tensor, bias: Tensor | None = None
-) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Put the arguments of torch's linear, which models also give by name, in order."""
-    return input, weight, bias
-
-
-def _refuse_changes(tensors: list[Tensor], versions: Any) -> None:
-    """Refuse tensors that are no longer what the forward pass saw."""
-    if any(tensor._version != version for tensor, version in zip(tensors, versions, strict=True)):
-        raise CaptureError("relevance cannot follow a model that changes an activation in place")
-
-
 def _drops_out(name: str, args: tuple, kwargs: dict[str, Any]) -> bool:
     """Whether a call is dropout at work."""
     return "dropout" in name and bool(kwargs.get("training", args[2] if len(args) > 2 else True))
@@ -328,11 +251,4 @@ def _drops_out(name: str, args: tuple, kwargs: dict[str, Any]) -> bool:
 
 def _dependent(inputs: list[Any]) -> Tensor:
     """The one input that depends on the image."""
-    return next(item for item in inputs if _depends(item))
-
-
-def _depends(item: object) -> bool:
-    """Whether something is, or holds, a tensor that depends on the image."""
-    if isinstance(item, Tensor):
-        return item.requires_grad
-    return isinstance(item, tuple | list) and any(map(_depends, item))
+    return next(item for item in inputs if depends(item))

@@ -9,7 +9,8 @@ in its order, then rows it lacks (baseline, control, maps that see no image). It
 
 The paper's groups of columns take only measurements of its own data set, size, backbone, map, preset and
 policy: only there is a difference. Every other (data set, backbone, size) that was measured is a group of its
-own. Numbers are percent with two decimals; over several seeds, values and interval ends are means.
+own. Numbers are percent with two decimals; over several seeds, values and interval ends are means, and a column
+`seed_sd` holds the standard deviation of the seeds' values.
 """
 
 from dataclasses import dataclass
@@ -73,7 +74,8 @@ _NOTES = {
 }
 _NOTE = (
     f"Percent; threshold policy {POLICY}, preset {PRESET}. Ours with the 95% interval of a bootstrap over "
-    "images; over several seeds, means of values and of interval ends. On data sets and backbones that are "
+    "images; over several seeds, means of values and of interval ends, and ± the standard deviation of the seeds' "
+    "values. On data sets and backbones that are "
     "not the paper's, rows that differ only in the paper's backbone share a value, and there is no "
     "difference to the paper. Control: trained on like p-ADL, without it."
 )
@@ -101,7 +103,8 @@ class Table:
         columns = dict(self.cells.drop_duplicates("line").set_index("line")[labels].items())
         for group, entries in self.cells.set_index("line").groupby("group", sort=False):
             for metric, column in entries.groupby("metric", sort=False):
-                for part in ["paper", *ENDS, "difference"] if column["paper"].notna().any() else ENDS:
+                shown = [*ENDS, "seed_sd"] if column["seed_sd"].notna().any() else ENDS
+                for part in ["paper", *shown, "difference"] if column["paper"].notna().any() else shown:
                     form = "{:+.2f}" if part == "difference" else "{:.2f}"
                     text = column[part].map(form.format).mask(column[part].isna(), "")
                     none = {"paper": (column["dash"], "-"), "ours": (column["seeds"] == 0, NOT_RUN)}
@@ -175,6 +178,7 @@ def render(table: Table) -> rich.table.Table:
                     texts.append("-" if entry["dash"] else _format("{:.2f}", entry["paper"]))
                 if entry["group"] in run:
                     ours = _format("{:.1f} [{:.1f}, {:.1f}]", *(entry[end] for end in ENDS))
+                    ours += _format(" ±{:.1f}", entry["seed_sd"])
                     ours += _format(" ({:+.2f})", entry["difference"])
                     texts.append(ours or f"[dim]{NOT_RUN}[/dim]")
             grid.add_row(*texts)

@@ -16,12 +16,13 @@ from rich.table import Table
 
 from experiments.benchmarks.maps import write
 from experiments.stage import RESULTS, console, progress_bar
-from vitol.boxes import boxes_at, iou_matrix, score_map
+from vitol.boxes import boxes_at, score_map
 from vitol.maps import Method, explain
 from vitol.methods import ABOUT
 from vitol.models import describe_device
 from vitol.photo_input import find_photos, read_photo
 from vitol.photos import Explainer
+from vitol.rectangles import iou_matrix
 
 METHODS = [name for name in ABOUT if ABOUT[name].by_relevance]
 PRECISIONS = ("model", "mixed")

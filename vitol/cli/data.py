@@ -1,0 +1,113 @@
+"""`vitol data`: register data sets, draw the embedded one."""
+
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from vitol.cli.console import errors_in_words, examples, progress_bars
+
+commands = typer.Typer(no_args_is_help=True, help="Register data sets; draw the embedded one.")
+
+
+class LayoutName(StrEnum):
+    """Layouts of data sets that can be registered."""
+
+    CUB = "cub"
+    ILSVRC = "ilsvrc"
+    WSOL = "wsol"
+
+
+class Handling(StrEnum):
+    """What is done about a data set's faults."""
+
+    STOP = "stop"
+    CLIP = "clip"
+    DROP = "drop"
+
+
+@commands.command(
+    epilog=examples(
+        "vitol data register cub ~/data/CUB_200_2011",
+        "vitol data register ilsvrc ~/data/ILSVRC --faults clip",
+        "vitol data register wsol ~/data/birds --name birds",
+    )
+)
+def register(
+    layout: Annotated[LayoutName, typer.Argument(help="How the data set is laid out.")],
+    root: Annotated[Path, typer.Argument(help="Its folder; images stay there and are not copied.")],
+    name: Annotated[str, typer.Option(help="What to call it; the layout's name if not given.")] = "",
+    faults: Annotated[
+        Handling,
+        typer.Option(help="Stop at any fault, clip boxes that leave their image, or drop images at fault."),
+    ] = Handling.STOP,
+    folder: Annotated[Path, typer.Option(help="Where manifests are kept.")] = Path("registered"),
+) -> None:
+    """Check a data set and make it known under a name.
+
+    Every image is decoded, every box and label checked; all faults are
+    listed in one go. The manifest FOLDER/NAME.json says what the data set is
+    and what was done about its faults. Where it lies stands in
+    FOLDER/NAME.root; the variable VITOL_<NAME>_ROOT comes before that.
+
+    Layouts: cub (CUB-200-2011), ilsvrc (ImageNet-1K as on Kaggle), wsol
+    (folders train, val and test in the WSOL split format).
+    """
+    from vitol.datasets.register import register as check_and_register
+
+    with errors_in_words(), progress_bars() as show:
+        manifest = check_and_register(
+            layout.value,
+            root,
+            name or layout.value,
+            folder=folder,
+            faults=faults.value,
+            progress=lambda done, total: show("Checking images", done, total),
+        )
+    show_manifest(manifest, folder / f"{manifest['name']}.json")
+
+
+def show_manifest(manifest: dict[str, Any], path: Path) -> None:
+    """Print what was registered, in a table and a few lines."""
+    table = Table(title=f"{manifest['name']} ({manifest['layout']} layout)", title_justify="left")
+    table.add_column("split")
+    for column in ("images", "boxes", "width", "height"):
+        table.add_column(column, justify="right")
+    for split, found in manifest["splits"].items():
+        ranges = ["-".join(map(str, sorted(set(found[side])))) for side in ("width", "height")]
+        table.add_row(split, f"{found['images']:,}", f"{found['boxes']:,}", *ranges)
+    handled = f"{len(manifest['faults'])} ({manifest['handling']})" if manifest["faults"] else "none"
+    console = Console()
+    console.print(table)
+    for label, value in (
+        ("classes", manifest["classes"]),
+        ("faults", handled),
+        ("fingerprint", manifest["fingerprint"]),
+        ("manifest", path),
+    ):
+        console.print(f"{label:<12}{value}", soft_wrap=True, highlight=False, markup=False)
+
+
+@commands.command(epilog=examples("vitol data draw-mini mini.zip", "vitol data draw-mini mini.zip --force"))
+def draw_mini(
+    out: Annotated[Path, typer.Argument(help="The archive to write, such as mini.zip.")],
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite an archive that is there already.")
+    ] = False,
+) -> None:
+    """Draw the embedded data set mini anew and write its archive.
+
+    The same library versions draw the same bytes; others the same pictures within JPEG's tolerance.
+    """
+    from vitol.datasets import mini
+
+    with errors_in_words():
+        if out.exists() and not force:
+            raise ValueError(f"{out} exists already; give another name, or --force to overwrite it")
+        with Console(stderr=True).status("Drawing"):
+            mini.write_archive(out)
+        size = f"{out.stat().st_size / 1e6:.1f} MB"
+        Console().print(f"{out}: {size}", soft_wrap=True, highlight=False, markup=False)

@@ -1,0 +1,201 @@
+"""`vitol score`: anyone's maps, as the field scores them."""
+
+import shlex
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from vitol.cli.console import errors_in_words, examples, progress_bars
+from vitol.cli.score_options import Policy, chosen_policies, read_methods
+from vitol.cli.score_table import show_scores
+
+EXAMPLES = examples(
+    "vitol score --maps maps/gar --metadata metadata/test",
+    "vitol score --maps GAR=maps/gar --maps AR=maps/ar --metadata metadata/test --logits logits.npy --out scores",
+    "vitol score --maps maps/gar --metadata metadata/test --val-cut --json scores.json",
+    "vitol score --maps maps/gar --metadata metadata/test --val-maps maps/gar-val --val-metadata metadata/val",
+)
+
+CHOICE, RESULT = "How thresholds are chosen", "What is written"  # groups of options in the help
+OF_PREDICTED = "Maps of the predicted class"
+
+
+def score(
+    maps: Annotated[
+        list[str],
+        typer.Option(
+            metavar="[NAME=]FOLDER",
+            help="Maps of a method, <image id>.npy; repeat to compare methods. The folder's name if none is given.",
+        ),
+    ],
+    metadata: Annotated[
+        Path, typer.Option(metavar="FOLDER", help="The split's four text files, in the WSOL format.")
+    ],
+    logits: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]FILE",
+            help="Logits, .npy (images, classes) in the order of image_ids.txt; one file for all methods, or one "
+            "each. Gives Top-1 and Top-5.",
+        ),
+    ] = None,
+    predicted_maps: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]FOLDER", help=f"{OF_PREDICTED}. Gives Predicted Loc."),
+    ] = None,
+    masks: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="Pixel masks, <image id without extension>.png. Gives PxAP."),
+    ] = None,
+    policy: Annotated[
+        list[Policy] | None,
+        typer.Option(
+            metavar="POLICY",
+            help="oracle-per-iou, oracle-single, validation or fixed; repeat for more. If not given, oracle-per-iou "
+            "and those that the other options are for.",
+            rich_help_panel=CHOICE,
+        ),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(
+            metavar="FRACTION", help="Of the policy fixed, from 0 to below 1.", rich_help_panel=CHOICE
+        ),
+    ] = None,
+    val_cut: Annotated[
+        bool,
+        typer.Option(
+            "--val-cut",
+            help="Choose thresholds on a third of the images, cut by a hash of their ids, and score the rest.",
+            rich_help_panel=CHOICE,
+        ),
+    ] = False,
+    val_maps: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="[NAME=]FOLDER", help="Maps of other images, to choose them on.", rich_help_panel=CHOICE
+        ),
+    ] = None,
+    val_metadata: Annotated[
+        Path | None,
+        typer.Option(metavar="FOLDER", help="The text files of those images.", rich_help_panel=CHOICE),
+    ] = None,
+    val_logits: Annotated[
+        list[str] | None,
+        typer.Option(metavar="[NAME=]FILE", help="Their logits.", rich_help_panel=CHOICE),
+    ] = None,
+    val_predicted_maps: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--val-predicted", metavar="[NAME=]FOLDER", help=f"{OF_PREDICTED}.", rich_help_panel=CHOICE
+        ),
+    ] = None,
+    reference_nan: Annotated[
+        bool,
+        typer.Option(
+            "--reference-nan", help="Score maps with NaN as zeros, as the reference evaluator does."
+        ),
+    ] = False,
+    allow_missing: Annotated[
+        bool,
+        typer.Option("--allow-missing", help="Leave out images without a map, and maps without an image."),
+    ] = False,
+    floors: Annotated[
+        bool,
+        typer.Option(
+            "--floors/--no-floors",
+            help="Whether the centred Gaussian and the full image stand beside; they never look at an image.",
+        ),
+    ] = True,
+    replicates: Annotated[
+        int, typer.Option(metavar="COUNT", help="Of the bootstrap, for the intervals.")
+    ] = 2000,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Of the bootstrap.")] = 0,
+    workers: Annotated[
+        int | None, typer.Option(metavar="COUNT", help="Threads; one a core if not given.")
+    ] = None,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER",
+            help="For report.json, scores.csv, differences.csv, views.csv and score.png.",
+            rich_help_panel=RESULT,
+        ),
+    ] = None,
+    json: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="For the report alone.", rich_help_panel=RESULT)
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Overwrite files of an earlier run.", rich_help_panel=RESULT)
+    ] = False,
+) -> None:
+    """Score localization maps as the field does: MaxBoxAccV2 and its kin, with 95% intervals.
+
+    Maps are .npy files, one an image, (h, w), of any size and any range of
+    values: FOLDER/test/0001.jpg.npy for the image test/0001.jpg, as the
+    reference evaluator (clovaai/wsolevaluation) writes them; without .jpg is
+    fine, too. METADATA is a split in its format: image_ids.txt,
+    class_labels.txt, image_sizes.txt and localization.txt.
+
+    All methods are scored on the same images, and compared in pairs. Every
+    fault of the files is listed, and nothing is scored while there is one.
+    """
+    from vitol.datasets.faults import DatasetFaults
+    from vitol.score_report import check_free, check_free_file, save, save_faults, save_report
+    from vitol.scoring import read_scored_split, score_methods
+
+    command = shlex.join(["vitol", *sys.argv[1:]])
+    list_of_faults = faults_file(out or json)
+    with errors_in_words():
+        if out is not None:
+            check_free(out, force)
+        if json is not None:
+            check_free_file(json, force)
+        given = (logits, predicted_maps, val_maps, val_logits, val_predicted_maps)
+        methods = read_methods(maps, *(values or [] for values in given))
+        chosen = chosen_policies(policy, threshold, val_maps, val_metadata, val_cut)
+        try:
+            split = read_scored_split(metadata)
+            validation = None if val_metadata is None else read_scored_split(val_metadata)
+            with progress_bars() as show:
+                scores = score_methods(
+                    methods,
+                    split,
+                    validation=validation,
+                    val_cut=val_cut,
+                    masks=masks,
+                    policies=chosen,
+                    fixed=threshold,
+                    floors=floors,
+                    reference_nan=reference_nan,
+                    allow_missing=allow_missing,
+                    replicates=replicates,
+                    seed=seed,
+                    workers=workers,
+                    progress=show,
+                )
+        except DatasetFaults as error:
+            if list_of_faults is None:
+                raise
+            save_faults(error.faults, list_of_faults)
+            raise ValueError(f"{error}\n  all of them: {list_of_faults}") from error
+        if out is not None:
+            save(scores, out, force, command)
+        if json is not None:
+            save_report(scores, json, force, command)
+        if list_of_faults is not None:
+            list_of_faults.unlink(missing_ok=True)  # of an earlier run: they are mended
+    show_scores(scores, metadata)
+    for label, path in (("scores", out and out / "*.csv, score.png, report.json"), ("report", json)):
+        if path is not None:
+            Console().print(f"{label:<8}{path}", soft_wrap=True, highlight=False, markup=False)
+
+
+def faults_file(result: Path | None) -> Path | None:
+    """Where faults are listed: beside the result that there is not; None if none was asked for."""
+    if result is None:
+        return None
+    return (result if result.name else result.resolve()).with_name(f"{result.resolve().name}.faults.csv")

@@ -1,0 +1,255 @@
+"""Scores as files: JSON with everything, tidy CSVs, a picture.
+
+`report.json` (`report`), percentages in percent, thresholds fractions, null where there is none:
+
+    command, versions     what was asked for, and of what vitol, python, numpy, ... it was made
+    n_images, left_out    images scored; ids of images left out because a map is missing
+    policies, threshold   the policies; the threshold of `fixed`
+    validation            n_images that `validation` chose thresholds on; cut: whether from the same split
+    bootstrap             replicates, seed, level
+    methods               one object a method, floors last:
+        name, floor, maps, predicted_maps, logits, naming
+        measurements      metric, policy, value, ci_low, ci_high, n_images, threshold
+        traps             by kind of map: n_maps, constant, not_finite, unstretched, sizes, missing, extra, and in
+                          words: said
+        curves            thresholds (255), and at each the share of images with an IoU of at least 0.3, 0.5, 0.7
+        views             view, group, n_images, value, ci_low, ci_high, mean_iou (`vitol.views`, `vitol.failures`)
+    differences           a, b, metric, policy, value (a - b), ci_low, ci_high, n_images
+
+`scores.csv`, `differences.csv` and `views.csv` hold the same rows, `score.png` is the picture.
+"""
+
+from __future__ import annotations
+
+import json
+import platform
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numba
+import numpy as np
+import pandas as pd
+
+from vitol import __version__
+from vitol.boxes import DISTINCT_THRESHOLDS
+from vitol.datasets.faults import Fault
+from vitol.score_figure import MOST, MethodView, score_figure
+from vitol.scores import HEADLINE, MethodScores, Scores
+from vitol.scoring import VIEWED
+from vitol.views import DELTAS, accuracy_over_threshold, iou_histogram, ious_at
+
+REPORT, PICTURE = "report.json", "score.png"
+TABLES = ("scores.csv", "differences.csv", "views.csv")
+FILES = (REPORT, *TABLES, PICTURE)
+DIGITS = 6  # after the point: far more than an interval means, far fewer than processors differ in
+DRAWN = (HEADLINE, "IoU30", VIEWED, "IoU70", "GTKnownLocV1", "PredictedLoc", "Top1Loc", "Top5Loc", "PxAP")
+
+
+def scores_frame(scores: Scores) -> pd.DataFrame:
+    """One row a method, metric and policy: value and interval in percent, images, threshold, seed."""
+    rows = [
+        {"method": method.name, **_measured(entry), "seed": scores.seed}
+        for method in scores.methods
+        for entry in method.measurements
+    ]
+    return pd.DataFrame(rows)
+
+
+def differences_frame(scores: Scores) -> pd.DataFrame:
+    """One row a pair of methods, metric and policy: a - b with its paired interval, in percent."""
+    columns = ["a", "b", "metric", "policy", "value", "ci_low", "ci_high", "n_images", "seed"]
+    rows = [
+        (c.a, c.b, c.metric, c.policy, *_ends(c.difference), len(scores.split), scores.seed)
+        for c in scores.comparisons
+    ]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def views_frame(scores: Scores) -> pd.DataFrame:
+    """The views of all methods under each other, the method's name in front."""
+    frames = [method.views.assign(method=method.name) for method in scores.methods]
+    frame = pd.concat(frames, ignore_index=True)
+    return frame[["method", *frame.columns.drop("method")]].round(DIGITS)
+
+
+def report(scores: Scores, command: str = "") -> dict[str, Any]:
+    """Everything about the scores, JSON-able; the module's head describes it."""
+    return {
+        "command": command,
+        "versions": {
+            "vitol": __version__,
+            "python": platform.python_version(),
+            **{library.__name__: library.__version__ for library in (np, cv2, numba, pd)},
+        },
+        "n_images": len(scores.split),
+        "left_out": list(scores.left_out),
+        "policies": list(scores.policies),
+        "threshold": scores.fixed,
+        "validation": {"n_images": scores.validation, "cut": scores.val_cut},
+        "bootstrap": {"replicates": scores.replicates, "seed": scores.seed, "level": 95},
+        "methods": [_method(method) for method in scores.methods],
+        "differences": differences_frame(scores).drop(columns="seed").to_dict("records"),
+    }
+
+
+def save(scores: Scores, folder: Path, force: bool = False, command: str = "") -> None:
+    """Write `FILES` into a folder; they get their names when all of them are written.
+
+    Args:
+        scores: What to write.
+        folder: Made if it is not there.
+        force: Overwrite files of the same names.
+        command: What was asked for, as it is to stand in the report.
+
+    Raises:
+        ValueError: If such files are there already, or the folder is a file.
+        OSError: If it cannot be written to.
+    """
+    check_free(folder, force)
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent, prefix=f"{folder.name}.", suffix=".partial") as name:
+        partial = Path(name)
+        _write_json(report(scores, command), partial / REPORT)
+        frames = (scores_frame(scores), differences_frame(scores), views_frame(scores))
+        for file, frame in zip(TABLES, frames, strict=True):
+            frame.to_csv(partial / file, index=False, lineterminator="\n")
+        draw(scores, partial / PICTURE)
+        folder.mkdir(exist_ok=True)
+        for file in FILES:
+            (partial / file).replace(folder / file)
+
+
+def save_report(scores: Scores, path: Path, force: bool = False, command: str = "") -> None:
+    """Write the report alone, as JSON; errors as in `save`."""
+    check_free_file(path, force)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        _write_json(report(scores, command), partial)
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def save_faults(faults: Sequence[Fault], path: Path) -> None:
+    """Write all faults as CSV: where, what was seen there, what to do about it; an older list is replaced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows = [(fault.where, fault.seen, fault.remedy, fault.image) for fault in faults]
+    frame = pd.DataFrame(rows, columns=["where", "seen", "remedy", "image"])
+    partial = path.with_name(f"{path.name}.partial")
+    try:
+        frame.to_csv(partial, index=False, lineterminator="\n")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def check_free(folder: Path, force: bool) -> None:
+    """Refuse a folder that is none, or that holds files that would be written, unless forced."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; give a folder to write to")
+    taken = [name for name in FILES if (folder / name).exists()]
+    if taken and not force:
+        raise ValueError(f"{folder / taken[0]} exists already; give another folder, or force (--force)")
+
+
+def check_free_file(path: Path, force: bool) -> None:
+    """Refuse a file that is a folder, or that is there already, unless forced."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder; give a file to write to")
+    if path.exists() and not force:
+        raise ValueError(f"{path} exists already; give another file, or force (--force)")
+
+
+def draw(scores: Scores, path: Path) -> None:
+    """Draw the scores under the first policy; of more than six methods those with the highest headline."""
+    ranked = sorted(scores.methods, key=lambda method: -method.measurement(HEADLINE).value)
+    drawn = [method for method in scores.methods if method in ranked[:MOST]]
+    policy = scores.policies[0]
+    note = f"{len(scores.split):,} images, policy {policy}."
+    if len(drawn) < len(scores.methods):
+        note += f" The {MOST} of {len(scores.methods)} methods with the highest {HEADLINE}."
+    views = {method.name: _view(method, policy) for method in drawn}
+    score_figure(f"Localization scores of {len(scores.split):,} images", views, path, note)
+
+
+def _view(method: MethodScores, policy: str) -> MethodView:
+    """What the picture shows of a method."""
+    shown = {
+        metric: entry
+        for metric in DRAWN
+        for entry in method.measurements
+        if entry.metric == metric and entry.policy in (policy, "")
+    }
+    thresholds = {delta: shown[f"IoU{round(100 * delta)}"].threshold for delta in DELTAS}
+    chosen = thresholds[0.5]
+    assert chosen is not None  # those of a single delta always have one
+    at = ious_at(method.found.ious, chosen)
+    failed = method.views[method.views["view"] == "failure"]
+    return MethodView(
+        n_images=len(method.found),
+        headlines={metric: (entry.value, entry.ci_low, entry.ci_high) for metric, entry in shown.items()},
+        curves=accuracy_over_threshold(method.found.ious),
+        thresholds={delta: at for delta, at in thresholds.items() if at is not None},
+        histogram=iou_histogram(at),
+        failures=dict(zip(failed["group"], failed["value"], strict=True)),
+        groups=method.views,
+    )
+
+
+def _method(method: MethodScores) -> dict[str, Any]:
+    files = method.files
+    paths = (None,) * 3 if files is None else (files.maps, files.predicted, files.logits)
+    named = zip(("maps", "predicted_maps", "logits"), paths, strict=True)
+    curves = accuracy_over_threshold(method.found.ious).round(DIGITS)
+    return {
+        "name": method.name,
+        "floor": files is None,
+        **{key: None if path is None else path.as_posix() for key, path in named},
+        "naming": method.naming or None,
+        "measurements": [_measured(entry) for entry in method.measurements],
+        "traps": {
+            kind: {
+                **asdict(traps),
+                "sizes": {f"{height}x{width}": count for (height, width), count in traps.sizes.items()},
+                "said": traps.sentences(),
+            }
+            for kind, traps in method.traps.items()
+        },
+        "curves": {
+            "thresholds": DISTINCT_THRESHOLDS.round(DIGITS).tolist(),
+            **{f"IoU{round(100 * d)}": curve.tolist() for d, curve in zip(DELTAS, curves, strict=True)},
+        },
+        "views": method.views.round(DIGITS).to_dict("records"),
+    }
+
+
+def _measured(entry: Any) -> dict[str, Any]:
+    value, low, high = _ends(entry)
+    threshold = None if entry.threshold is None else round(entry.threshold, DIGITS)
+    return {
+        "metric": entry.metric,
+        "policy": entry.policy,
+        "value": value,
+        "ci_low": low,
+        "ci_high": high,
+        "n_images": entry.n_images,
+        "threshold": threshold,
+    }
+
+
+def _ends(entry: Any) -> list[float | None]:
+    """Value and interval, rounded; None where there is none."""
+    return [
+        None if end != end else round(float(end), DIGITS)
+        for end in (entry.value, entry.ci_low, entry.ci_high)
+    ]
+
+
+def _write_json(content: dict[str, Any], path: Path) -> None:
+    text = json.dumps(content, indent=1, ensure_ascii=False, allow_nan=False)
+    path.write_text(text + "\n", encoding="utf-8")
