@@ -27,7 +27,7 @@ from experiments.views import CURVES, VIEWS, curves_of_seed, views_of_seed
 from vitol.accuracy import CLASSIFICATION, FIXED, POLICIES, VALIDATION, Localizations, Measurement, measure
 from vitol.boxes import best_ious_of_maps, score_map
 from vitol.datasets.faults import DatasetFaults
-from vitol.datasets.splits import Split, cut_by_hash, read_split
+from vitol.datasets.splits import TEST_CUT, VAL_CUT, Split, read_split
 from vitol.floors import full_image_ious, gaussian_ious
 from vitol.logits import label_ranks
 from vitol.mask_folder import MaskReader
@@ -36,9 +36,9 @@ from vitol.pxap import measure_pxap, pixel_counts, scale_mask
 from vitol.rectangles import SIZE
 
 KEYS = ["subset", "map", "preset", "metric", "policy"]
-# What is left of a test split without a val split, once thresholds have been chosen on a third of it.
-HELDOUT = "heldout"
-WHOLE = ("all", HELDOUT)  # what models are compared on
+WHOLE = ("all", TEST_CUT)  # what models are compared on
+KEYS = ["subset", "map", "preset", "metric", "policy"]
+WHOLE = ("all", TEST_CUT)  # what models are compared on
 Progress = Callable[[], object]
 
 
@@ -83,16 +83,16 @@ def samples(
 ) -> Iterator[Sample]:
     """All images, and every subset.
 
-    Without a val split, a third of the images, by a hash of their ids, is one for the other two thirds: these
-    make a subset of their own, so that all policies can be compared on the same images.
+    Thresholds are chosen on the val split; without one, on one part of the test split for the other, where the data
+    set is cut that way.
     """
-    yield Sample("all", np.ones(len(split), dtype=bool), val)
     names = np.array(split.subsets)
+    cut = {}
+    if val is None and VAL_CUT in split.subsets:
+        cut[TEST_CUT] = {source: found.select(names == VAL_CUT) for source, found in scored.items()}
+    yield Sample("all", np.ones(len(split), dtype=bool), val)
     for name in dict.fromkeys(split.subsets):
-        yield Sample(name, names == name, val)
-    if val is None and len(split) >= 3:
-        third = cut_by_hash(split.ids, len(split) // 3)
-        yield Sample(HELDOUT, ~third, {source: found.select(third) for source, found in scored.items()})
+        yield Sample(name, names == name, cut.get(name, val))
 
 
 def measurements_of_sample(

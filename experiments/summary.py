@@ -6,9 +6,12 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.names import MODELS
+from experiments.differences import MAP_PAIRS, MODEL_PAIRS, SHOWN
+from experiments.names import METHODS, MODELS
 from experiments.stage import console
-from experiments.tabulate import COMMITTED
+from experiments.tabulate import COMMITTED, headline
+from vitol.accuracy import POLICIES
+from vitol.datasets.splits import TEST_CUT
 from vitol.measurements import read_scores
 from vitol.tables import NOT_RUN
 
@@ -22,7 +25,7 @@ def summary(folder: Path = COMMITTED) -> str:
     lines: list[tuple[str, ...]] = [header, ("---",) * len(header)]
     for run in RUNS:
         frame = read_scores(folder / run / "measurements.csv")
-        frame = frame[(frame["subset"] == "all") & frame["preset"].isin(["", "release"])]
+        frame = frame[headline(frame)]
         for variant, position, title in MODELS.values():
             of_model = frame[(frame["variant"] == variant) & (frame["position"] == position)]
             if of_model.empty:
@@ -47,6 +50,42 @@ def top1_by_subset(folder: Path = COMMITTED) -> str:
     return markdown(lines)
 
 
+def by_policy(folder: Path = COMMITTED) -> str:
+    """MaxBoxAccV2 of the baselines' maps under every threshold policy, on images that all of them can be read on."""
+    lines: list[tuple[str, ...]] = [("data set, images", "map", *POLICIES), ("---",) * (2 + len(POLICIES))]
+    for run in RUNS:
+        frame = read_scores(folder / run / "measurements.csv")
+        frame = frame[frame["preset"].isin(["", "release"]) & (frame["variant"] == "baseline")]
+        subset = TEST_CUT if TEST_CUT in set(frame["subset"]) else "all"
+        frame = frame[(frame["subset"] == subset) & (frame["metric"] == "MaxBoxAccV2")]
+        for name in MAPS[:-1]:
+            of_map = frame[frame["map"] == name]
+            cells = (cell(of_map[of_map["policy"] == policy]).replace(NOT_RUN, "") for policy in POLICIES)
+            lines.append((f"{of_map['dataset'].iloc[0]}, {of_map['n_images'].iloc[0]}", name, *cells))
+    return markdown(lines)
+
+
+def differences(folder: Path = COMMITTED) -> str:
+    """Paired differences in MaxBoxAccV2 of maps of the baseline, and of fine-tuned models."""
+    frames = [read_scores(folder / run / "differences.csv").query(SHOWN) for run in RUNS]
+    names = [str(frame["dataset"].iloc[0]) for frame in frames]
+    lines: list[tuple[str, ...]] = [("MaxBoxAccV2, points", *names), ("---",) * (1 + len(names))]
+    pairs = [(("baseline", a), ("baseline", b), f"{a} - {b}, baseline") for a, b in MAP_PAIRS]
+    pairs += [
+        ((a, name), (b, name), f"{MODELS[a].title} - {MODELS[b].title}, {name}")
+        for a, b in MODEL_PAIRS
+        for name in METHODS
+    ]
+    for a, b, title in pairs:
+        cells = []
+        for frame in frames:
+            sides = frame[["model_a", "map_a", "model_b", "map_b"]] == [*a, *b]
+            rows = frame.loc[sides.all(axis=1), ["difference", "ci_low", "ci_high"]]
+            cells.append("{:+.1f} [{:+.1f}, {:+.1f}]".format(*rows.iloc[0]) if len(rows) else NOT_RUN)
+        lines.append((title, *cells))
+    return markdown(lines)
+
+
 def markdown(lines: list[tuple[str, ...]]) -> str:
     """A table, a tuple a line."""
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -61,4 +100,6 @@ def cell(rows: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    console.print(summary(), top1_by_subset(), sep="\n\n", markup=False, soft_wrap=True)
+    console.print(
+        summary(), top1_by_subset(), by_policy(), differences(), sep="\n\n", markup=False, soft_wrap=True
+    )

@@ -30,7 +30,7 @@ from vitol.accuracy import POLICIES, Localizations, measure
 from vitol.boxes import best_ious_of_maps, score_map
 from vitol.datasets import mini
 from vitol.datasets.images import MEAN, STD, TrainImages
-from vitol.datasets.splits import cut_by_hash, make_split, read_split
+from vitol.datasets.splits import make_split, read_split
 from vitol.floors import full_image_ious, gaussian_ious
 from vitol.measurements import COLUMNS, read_scores
 from vitol.models import file_digest
@@ -233,16 +233,18 @@ def test_policies_stand_side_by_side(project):
     assert (table["fixed value"].isna() == ~table["map"].isin(["GAR", "LRP"])).all()
 
 
-def test_without_a_val_split_two_thirds_are_measured_at_thresholds_of_the_rest():
-    names = [f"{number}.jpg" for number in range(9)]
-    split = make_split(names, [0] * 9, [(224, 224)] * 9, [[(0, 0, 9, 9)]] * 9)
-    curves = np.random.default_rng(0).random((9, 255))
+def test_without_a_val_split_one_part_of_the_test_split_is_measured_at_thresholds_of_the_other():
+    names = [f"{number}.jpg" for number in range(5)]
+    subsets = ["test-cut", "val-cut", "test-cut", "test-cut", "val-cut"]
+    split = make_split(names, [0] * 5, [(224, 224)] * 5, [[(0, 0, 9, 9)]] * 5, subsets)
+    curves = np.random.default_rng(0).random((5, 255))
     scored = {"floor": Localizations(curves)}
-    whole, held = localize.samples(split, scored, None)
+    whole, measured, chosen_on = localize.samples(split, scored, None)
     assert whole.subset == "all" and whole.members.all() and whole.validation is None
-    assert held.subset == "heldout" and (~held.members == cut_by_hash(names, 3)).all()
-    assert np.array_equal(held.validation["floor"].ious, curves[~held.members])
-    assert [sample.subset for sample in localize.samples(split, scored, scored)] == ["all"]
+    assert measured.subset == "test-cut" and measured.members.tolist() == [True, False, True, True, False]
+    assert np.array_equal(measured.validation["floor"].ious, curves[[1, 4]])
+    assert chosen_on.subset == "val-cut" and chosen_on.validation is None
+    assert all(sample.validation is scored for sample in localize.samples(split, scored, scored))
 
 
 def test_tables_show_the_grid_beside_the_paper(project):

@@ -6,13 +6,13 @@ from pathlib import Path
 
 from conftest import ROOT
 
-from experiments.summary import summary, top1_by_subset
+from experiments.summary import by_policy, differences, summary, top1_by_subset
 
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
 def test_the_tables_of_results_are_those_of_the_committed_runs():
-    for table in (summary, top1_by_subset):
+    for table in (summary, top1_by_subset, by_policy, differences):
         assert table(ROOT / "experiments" / "results") in README
 
 

@@ -152,6 +152,7 @@ def _edges(values: np.ndarray, first: np.ndarray, start: np.ndarray, diagonal: b
     height, width = values.shape
     reach = 1 if diagonal else 0
     edges = np.empty((5 * len(start), 3), np.int32)  # staircases of two rows' segments, and within the rows
+    both = np.empty(width, np.uint8)  # from which level a pixel and one below it are bright
     e = 0
     for y in range(height):
         above = values[y]
@@ -161,6 +162,8 @@ def _edges(values: np.ndarray, first: np.ndarray, start: np.ndarray, diagonal: b
             break
         below = values[y + 1]
         wide = _widened(below, first[y + 1], first[y + 2], start) if diagonal else below
+        for x in range(width):
+            both[x] = min(above[x], wide[x])
         leftmost = first[y + 1]
         for a in range(first[y], first[y + 1]):
             a0, a1 = start[a], _end(start, a, first[y + 1], width)
@@ -172,8 +175,8 @@ def _edges(values: np.ndarray, first: np.ndarray, start: np.ndarray, diagonal: b
                 if b0 >= a1 + reach:
                     break
                 touch = np.uint8(0)
-                for x in range(max(a0, b0), min(a1, b1)):
-                    touch = max(touch, min(above[x], wide[x]))
+                for level in both[max(a0, b0) : max(a0, b0, min(a1, b1))]:
+                    touch = max(touch, level)
                 if diagonal and a0 < b0 <= a1:
                     touch = max(touch, min(above[b0 - 1], below[b0]))
                 if diagonal and a0 <= b1 < a1:
@@ -219,19 +222,26 @@ def _column_peaks(values: np.ndarray, first: np.ndarray, start: np.ndarray) -> n
     height, width = values.shape
     peaks = np.empty((width * ((height + 1) // 2), 3), np.int32)
     p = 0
-    rising = np.ones(width, np.bool_)
+    rising = np.ones(width, np.uint8)
+    words = -(-width // 8)
+    falls = np.zeros(8 * words, np.uint8)  # where a column falls after rising: seldom, so looked at by eights
+    eights = falls.view(np.uint64)
     nothing = np.zeros((1, width), np.uint8)
     for y in range(height):
         line = values[y]
         below = values[y + 1] if y + 1 < height else nothing[0]
-        segment = first[y]
         for x in range(width):
-            if below[x] > line[x]:
-                rising[x] = True
-            elif rising[x] and below[x] < line[x]:
-                rising[x] = False
-                while segment + 1 < first[y + 1] and start[segment + 1] <= x:
-                    segment += 1
-                peaks[p, 0], peaks[p, 1], peaks[p, 2] = line[x], segment, x
-                p += 1
+            up, down = np.uint8(below[x] > line[x]), np.uint8(below[x] < line[x])
+            falls[x] = rising[x] & down
+            rising[x] = (rising[x] & ~down) | up
+        segment = first[y]
+        for word in range(words):
+            if eights[word] == 0:
+                continue
+            for x in range(8 * word, min(8 * word + 8, width)):
+                if falls[x]:
+                    while segment + 1 < first[y + 1] and start[segment + 1] <= x:
+                        segment += 1
+                    peaks[p, 0], peaks[p, 1], peaks[p, 2] = line[x], segment, x
+                    p += 1
     return peaks[:p]

@@ -27,14 +27,26 @@ from vitol.localizations import checked_curves, checked_flags
 from vitol.pxap import BINS, PXAP, pixel_counts, pxap
 
 
-class _Localization(Metric):
-    """Shares of images that are right, each at the threshold where it is highest."""
+class _Percentage(Metric):
+    """A percentage of counts."""
 
     is_differentiable = False
     higher_is_better = True
     full_state_update = False
     plot_lower_bound = 0.0
     plot_upper_bound = 100.0
+
+    def merge_state(self, incoming_state: dict[str, Any] | Metric) -> None:
+        """Add another metric's counts, or the states of one that was saved, to this metric's."""
+        super().merge_state(incoming_state)
+        # torchmetrics would warn that nothing was counted, and return what was computed before.
+        self._update_count += 1
+        self._computed = None
+
+
+class _Localization(_Percentage):
+    """Shares of images that are right, each at the threshold where it is highest."""
+
     n_images: Tensor
 
     def __init__(self, criteria: Sequence[str], n_thresholds: int, **kwargs: Any) -> None:
@@ -197,18 +209,13 @@ class Top5Loc(_Localization):
         return self._highest("top5")
 
 
-class PxAP(Metric):
+class PxAP(_Percentage):
     """PxAP of [8]: area under the precision-recall curve of all pixels; see `vitol.pxap`.
 
     Args:
         kwargs: Those of `torchmetrics.Metric`.
     """
 
-    is_differentiable = False
-    higher_is_better = True
-    full_state_update = False
-    plot_lower_bound = 0.0
-    plot_upper_bound = 100.0
     pixels: Tensor
 
     def __init__(self, **kwargs: Any) -> None:

@@ -13,6 +13,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from vitol.accuracy import POLICIES
+from vitol.datasets.splits import TEST_CUT
 from vitol.figures import PLAIN, STYLE, save_png
 from vitol.measurements import mean_over_seeds
 from vitol.tables import FLOORS
@@ -41,7 +42,7 @@ def policy_table(measurements: pd.DataFrame) -> pd.DataFrame:
     """
     shown = measurements[
         measurements["metric"].isin(METRICS)
-        & measurements["subset"].isin(["all", "heldout"])
+        & measurements["subset"].isin(["all", TEST_CUT])
         & measurements["preset"].isin(["", "release"])
         & measurements["policy"].isin(POLICIES)
     ]
@@ -70,7 +71,7 @@ def policy_figure(measurements: pd.DataFrame, dataset: str, backbone: str, path:
         (table["dataset"] == dataset) & (table["backbone"] == backbone) & (table["map"] != "Full image")
     ]
     # The images that every policy was read on.
-    subset = "heldout" if "heldout" in set(table["subset"]) else "all"
+    subset = TEST_CUT if TEST_CUT in set(table["subset"]) else "all"
     table = table[(table["subset"] == subset) & table["metric"].isin(PLOTTED)]
     if table.empty:
         there = (measurements["dataset"] + " " + measurements["backbone"]).unique()
@@ -113,7 +114,7 @@ def policy_figure(measurements: pd.DataFrame, dataset: str, backbone: str, path:
         panels[0].set_ylim(len(names) - 0.5, -0.5)
         n_images = table["n_images"].iloc[0]
         title = f"{dataset}, {backbone}: the same maps under four threshold policies"
-        held = ", those on which no threshold was chosen for validation" if subset == "heldout" else ""
+        held = ", those on which no threshold was chosen for validation" if subset == TEST_CUT else ""
         figure.suptitle(title, fontsize=9, x=0.02, ha="left")
         figure.text(
             0.02,

@@ -103,8 +103,8 @@ def compare(maps: Sequence[np.ndarray], rounds: int) -> dict[str, Ratio]:
     for begin, (*of_loop, of_ours) in begins.items():
         pairs = [(sum(of_round[name] for name in of_loop), of_round[of_ours]) for of_round in times]
         ratios = [loop_time / our_time for loop_time, our_time in pairs]
-        both = (1e3 * median(side) / len(maps) for side in zip(*pairs, strict=True))
-        found[begin] = Ratio(*both, median(ratios), min(ratios))
+        loop_ms, ours_ms = (1e3 * median(side) / len(maps) for side in zip(*pairs, strict=True))
+        found[begin] = Ratio(loop_ms, ours_ms, median(ratios), min(ratios))
     return found
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from vitol.datasets.faults import Box, Fault
 from vitol.datasets.inspection import inspect_images
 from vitol.datasets.layout import Layout, Scan, sound
-from vitol.datasets.splits import TRAIN, Split, cut_by_hash, make_split
+from vitol.datasets.splits import TEST_CUT, TRAIN, VAL_CUT, Split, cut_by_hash, make_split
 from vitol.datasets.textfiles import Table, parse_box, read_table
 
 IMAGES = Path("Data", "CLS-LOC")
@@ -119,5 +119,5 @@ def _test(solution: Table, images: Path, labels: dict[str, int]) -> Split:
         labels=[found[image][0] for image in ids],
         sizes=[(0, 0)] * len(ids),
         boxes=(found[image][1] for image in ids),
-        subsets=np.where(for_validation, "val-cut", "test-cut").tolist(),
+        subsets=np.where(for_validation, VAL_CUT, TEST_CUT).tolist(),
     )

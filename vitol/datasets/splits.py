@@ -24,6 +24,9 @@ from vitol.datasets.textfiles import Table, parse_box, parse_whole, read_table
 TRAIN = "train"
 """The one split whose images may lack boxes: everything else is there to be scored."""
 
+VAL_CUT, TEST_CUT = "val-cut", "test-cut"
+"""Subsets of a test split that stands for a validation split, too: to choose thresholds on, and to be measured."""
+
 FILES = {
     "image_ids.txt": "path",
     "class_labels.txt": "path,label",
