@@ -111,6 +111,28 @@ def find(parent: np.ndarray, segment: int) -> int:
 
 
 @njit(nogil=True, cache=True)
+def unite(levels: np.ndarray, parent: np.ndarray, box: np.ndarray, a: int, b: int) -> tuple[int, int]:
+    """Make two components one.
+
+    Args:
+        levels: Of the segments' peaks.
+        parent: Written to, like `box`.
+        box: Rectangles of the roots: first and last column and row, x0, y0, x1, y1, (s, 4).
+        a: Root of one component.
+        b: Root of the other.
+
+    Returns:
+        Which of the two roots is that of both, and which is none any more.
+    """
+    if levels[a] < levels[b]:  # the older component is usually the larger one
+        a, b = b, a
+    parent[b] = a
+    box[a, 0], box[a, 1] = min(box[a, 0], box[b, 0]), min(box[a, 1], box[b, 1])
+    box[a, 2], box[a, 3] = max(box[a, 2], box[b, 2]), max(box[a, 3], box[b, 3])
+    return a, b
+
+
+@njit(nogil=True, cache=True)
 def _segments(values: np.ndarray) -> tuple[np.ndarray, ...]:
     """Part each row at its valleys; a valley belongs to the segment on its left."""
     height, width = values.shape

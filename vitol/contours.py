@@ -15,7 +15,7 @@ integers.
 import numpy as np
 from numba import njit
 
-from vitol.component_tree import TOP, Tree, by_level, component_tree, find
+from vitol.component_tree import TOP, Tree, by_level, component_tree, find, unite
 from vitol.largest_contour import credit_largest, filled
 from vitol.rectangles import best_iou
 
@@ -133,8 +133,6 @@ def _credit_components(
             a, b = find(parent, tree.edges[e, 1]), find(parent, tree.edges[e, 2])
             if a == b:
                 continue
-            if tree.level[a] < tree.level[b]:  # the older component is usually the larger one
-                a, b = b, a
             for r in (a, b):
                 if changed_at[r] != level and not open_[r]:
                     _credit(best, iou[r], since[r], level, holes)
@@ -142,11 +140,9 @@ def _credit_components(
                     count += 1
             if open_[a] != open_[b]:
                 _open_ring(ring, b if open_[a] else a, level, opens)
-                open_[a] = True
-            parent[b] = a
-            ring[a], ring[b] = ring[b], ring[a]
-            box[a, 0], box[a, 1] = min(box[a, 0], box[b, 0]), min(box[a, 1], box[b, 1])
-            box[a, 2], box[a, 3] = max(box[a, 2], box[b, 2]), max(box[a, 3], box[b, 3])
+                open_[a] = open_[b] = True
+            kept, gone = unite(tree.level, parent, box, a, b)
+            ring[kept], ring[gone] = ring[gone], ring[kept]
         for i in range(tree.columns_by_level.ends[level + 1], tree.columns_by_level.ends[level]):
             p = tree.columns_by_level.order[i]
             r, x = find(parent, tree.columns[p, 1]), tree.columns[p, 2]

@@ -10,7 +10,7 @@ the component whose first pixel in reading order comes last.
 import numpy as np
 from numba import njit
 
-from vitol.component_tree import TOP, Tree, by_level, component_tree, find
+from vitol.component_tree import TOP, Tree, by_level, component_tree, find, unite
 from vitol.rectangles import best_iou
 
 
@@ -57,13 +57,9 @@ def credit_largest(scores: np.ndarray, truths: np.ndarray, best: np.ndarray) -> 
             a, b = find(parent, tree.edges[e, 1]), find(parent, tree.edges[e, 2])
             if a == b:
                 continue
-            if tree.level[a] < tree.level[b]:
-                a, b = b, a
-            parent[b] = a
-            area[a] += area[b]
-            pixel[a] = min(pixel[a], pixel[b])
-            box[a, 0], box[a, 1] = min(box[a, 0], box[b, 0]), min(box[a, 1], box[b, 1])
-            box[a, 2], box[a, 3] = max(box[a, 2], box[b, 2]), max(box[a, 3], box[b, 3])
+            kept, gone = unite(tree.level, parent, box, a, b)
+            area[kept] += area[gone]
+            pixel[kept] = min(pixel[kept], pixel[gone])
         for i in range(tree.columns_by_level.ends[level + 1], tree.columns_by_level.ends[level]):
             p = tree.columns_by_level.order[i]
             r, x = find(parent, tree.columns[p, 1]), tree.columns[p, 2]

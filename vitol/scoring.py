@@ -18,15 +18,14 @@ import numpy as np
 import pandas as pd
 
 from vitol.accuracy import POLICIES, Localizations, Measurement, measure
-from vitol.boxes import scaled_truths
 from vitol.datasets.faults import DatasetFaults
 from vitol.datasets.splits import Split, cut_by_hash, scan_split, split_faults
-from vitol.failures import failures
+from vitol.map_views import map_views
 from vitol.mask_folder import MaskReader
 from vitol.pxap import measure_pxap, pixel_counts, scale_mask
 from vitol.scored_maps import FLOORS, MAPS, Files, Options, Progress, ScoredMaps, score_maps
 from vitol.scores import MethodScores, Scores, comparisons
-from vitol.views import ious_at, views_frame
+from vitol.views import ious_at
 
 VALIDATION = "validation"
 VIEWED = "IoU50"  # views are read at the threshold of this metric, under the first policy
@@ -268,8 +267,5 @@ def _views(
     """A method's results by size, boxes, class and subset, and how its boxes fail, at one threshold."""
     threshold = next(entry.threshold for entry in measurements if entry.metric == VIEWED)
     assert threshold is not None  # IoU50 has a single one
-    at = ious_at(found.ious, threshold)
-    of_groups = views_frame(at, split.boxes, split.sizes, split.labels, subsets=split.subsets)
-    truths = scaled_truths(split.boxes, split.sizes, len(split), split.ids)
-    failed = failures(test.largest_boxes(name, threshold, images), truths, split.ids)
-    return pd.concat([of_groups, failed.frame()], ignore_index=True)
+    predicted = test.largest_boxes(name, threshold, images)
+    return map_views(ious_at(found.ious, threshold), predicted, split)
