@@ -37,8 +37,6 @@ from vitol.rectangles import SIZE
 
 KEYS = ["subset", "map", "preset", "metric", "policy"]
 WHOLE = ("all", TEST_CUT)  # what models are compared on
-KEYS = ["subset", "map", "preset", "metric", "policy"]
-WHOLE = ("all", TEST_CUT)  # what models are compared on
 Progress = Callable[[], object]
 
 

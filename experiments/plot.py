@@ -27,7 +27,7 @@ from vitol.boxes import boxes_at, score_map
 from vitol.datasets.splits import Split, read_split
 from vitol.figures import Overlay, overlay_figure, subset_figure, table_figure
 from vitol.measurements import read_scores
-from vitol.policies import policy_figure
+from vitol.policy_table import policy_figure
 from vitol.sanity_figure import sanity_figure
 from vitol.score_figure import score_figure
 from vitol.tables import POLICY, build_table, render

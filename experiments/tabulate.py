@@ -11,7 +11,7 @@ from experiments.differences import grid_differences
 from experiments.params import Params, read_params
 from experiments.stage import RESULTS, provenance, scores_folder
 from vitol.measurements import COLUMNS, read_scores, validate_measurements
-from vitol.policies import policy_table
+from vitol.policy_table import policy_table
 from vitol.tables import POLICY, PRESET, build_table
 
 PUBLISHED = Path("experiments/published")

@@ -16,11 +16,13 @@ from vitol.accuracy import (
     Difference,
     Localizations,
     Measurement,
+    gt_known_loc,
     hits,
     max_box_acc,
     max_box_acc_v2,
     measure,
     paired_difference,
+    top_loc,
 )
 from vitol.boxes import DISTINCT_THRESHOLDS, THRESHOLDS
 
@@ -626,3 +628,15 @@ def test_a_bootstrap_without_replicates_and_an_iou_in_percent_are_refused() -> N
 def test_measuring_needs_no_torch() -> None:
     program = "import sys, vitol.accuracy, vitol.pxap; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
+
+
+def test_localization_as_functions_equals_what_is_measured() -> None:
+    found = Localizations(
+        np.random.default_rng(0).random((40, 255)),
+        top1=np.arange(40) % 3 == 0,
+        top5=np.arange(40) % 3 <= 1,
+    )
+    values = {entry.metric: entry.value for entry in measure(found, replicates=1)}
+    assert gt_known_loc(found.ious) == values["GTKnownLoc"]
+    assert top_loc(found.ious, found.top1) == values["Top1Loc"]
+    assert top_loc(found.ious, found.top5) == values["Top5Loc"]

@@ -15,7 +15,15 @@ import numpy as np
 
 from vitol.bootstrap import interval
 from vitol.boxes import DISTINCT_THRESHOLDS
-from vitol.localizations import CLASSIFICATION, DELTAS, PARTS, Localizations, checked_curves, hits
+from vitol.localizations import (
+    CLASSIFICATION,
+    DELTAS,
+    PARTS,
+    Localizations,
+    checked_curves,
+    checked_flags,
+    hits,
+)
 from vitol.readings import FIXED, ORACLE_PER_IOU, ORACLE_SINGLE, POLICIES, VALIDATION, Reading, read
 
 V2 = "MaxBoxAccV2"
@@ -75,6 +83,30 @@ def max_box_acc(ious: np.ndarray, delta: float = 0.5) -> float:
 def max_box_acc_v2(ious: np.ndarray) -> float:
     """MaxBoxAccV2 of [8]: the mean of `max_box_acc` over the three DELTAS, in percent."""
     return float(np.mean([max_box_acc(ious, delta) for delta in DELTAS]))
+
+
+def gt_known_loc(ious: np.ndarray) -> float:
+    """GT-known Loc as the paper has it, which is MaxBoxAcc of all contours at an IoU of 0.5, in percent.
+
+    Args:
+        ious: IoU curves of all contours of the label's map, in [0, 1], (n, L).
+    """
+    return max_box_acc(ious, 0.5)
+
+
+def top_loc(ious: np.ndarray, correct: np.ndarray) -> float:
+    """Top-1 Loc, or Top-5 Loc: the class right and an IoU >= 0.5, at the threshold with most such images, in percent.
+
+    Args:
+        ious: IoU curves of all contours, in [0, 1], (n, L).
+        correct: Whether the label is the first class, or for Top-5 Loc among the five first, bool (n,).
+
+    >>> top_loc(np.array([[0.6, 0.1], [0.5, 0.9], [0.2, 0.7]]), np.array([True, True, False]))
+    66.66666666666667
+    """
+    right = checked_curves("ious", ious) >= 0.5
+    together = right & checked_flags("correct", correct, len(right))[:, None]
+    return 100 * int(together.sum(axis=0).max()) / len(right)
 
 
 def measure(

@@ -36,7 +36,8 @@ def score_map(
     """Scale a map to the image with bicubic interpolation and stretch its values to [0, 1].
 
     A constant map becomes all zeros. That is decided before scaling: interpolating a constant leaves rounding
-    errors, which stretching would turn into a pattern.
+    errors, which stretching would turn into a pattern. All is float32, as section 1 of the protocol has it: a map
+    that a reference evaluator is given in float64 may fall into another level at single pixels.
 
     Args:
         localization_map: Finite values on any grid, (h, w).
@@ -134,7 +135,7 @@ def best_ious_of_maps(
     truths = scaled_truths(boxes, image_sizes, len(maps), names)
     if workers is not None and workers < 1:
         raise ValueError(f"workers is {workers}; give at least 1, or None for one a core")
-    curves = IouCurves(np.empty((len(maps), CUTS)), np.full((len(maps), CUTS), np.nan))
+    of_all, of_largest = np.empty((len(maps), CUTS)), np.empty((len(maps) if largest else 0, CUTS))
 
     corners = np.concatenate(truths)
     ends = np.cumsum([0] + [len(truth) for truth in truths])
@@ -147,7 +148,7 @@ def best_ious_of_maps(
                 scores[image - first] = _resized(maps[image], (SIZE, SIZE), reference_nan)
             except ValueError as error:
                 raise ValueError(f"image {image if names is None else names[image]}: {error}") from error
-        best_of_images(scores, corners, ends[first:], curves.all[chosen], curves.largest[chosen], largest)
+        best_of_images(scores, corners, ends[first:], of_all[chosen], of_largest[chosen], largest)
         return len(scores)
 
     with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
@@ -159,7 +160,7 @@ def best_ious_of_maps(
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return curves
+    return IouCurves(of_all, of_largest if largest else np.broadcast_to(np.nan, of_all.shape))
 
 
 def _resized(localization_map: np.ndarray, size: tuple[int, int], reference_nan: bool) -> np.ndarray:

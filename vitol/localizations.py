@@ -98,6 +98,11 @@ def hits(found: Localizations) -> dict[str, np.ndarray]:
 
 def checked_curves(name: str, ious: np.ndarray, shape: tuple[int, ...] | None = None) -> np.ndarray:
     """IoU curves as float64 (n, L), of the shape given; ValueError names the first value that is no IoU."""
+    if np.asarray(ious).dtype in (np.float16, np.float32):
+        raise ValueError(
+            f"{name} is {np.asarray(ious).dtype}, in which an IoU of 0.7 lies below 0.7; pass float64, as "
+            "best_ious_of_maps gives it"
+        )
     curves = np.asarray(ious, dtype=np.float64)
     if curves.ndim != 2 or curves.size == 0:
         raise ValueError(f"{name} has shape {curves.shape}; pass (n, L), an IoU curve for at least one image")

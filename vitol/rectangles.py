@@ -8,7 +8,6 @@ Source: reference [8] of the paper, `clovaai/wsolevaluation@96f4b88` (`evaluatio
 from collections.abc import Sequence
 
 import numpy as np
-from numba import njit
 
 SIZE = 224  # side of the score map, where maps and ground truth meet, in pixels
 
@@ -62,21 +61,6 @@ def iou_matrix(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     intersection = np.maximum(far - near + 1, 0).prod(axis=2)
     left_area, right_area = ((boxes[:, 2:] - boxes[:, :2] + 1).prod(axis=1) for boxes in (left, right))
     return intersection / (left_area[:, None] + right_area[None, :] - intersection)
-
-
-@njit(nogil=True, cache=True)
-def best_iou(x0: int, y0: int, x1: int, y1: int, truths: np.ndarray) -> float:
-    """Best IoU of a box with the ground truth (k, 4); corners are inclusive."""
-    best = 0.0
-    area = (x1 - x0 + 1) * (y1 - y0 + 1)
-    for k in range(len(truths)):
-        tx0, ty0, tx1, ty1 = truths[k, 0], truths[k, 1], truths[k, 2], truths[k, 3]
-        width = min(x1, tx1) - max(x0, tx0) + 1
-        height = min(y1, ty1) - max(y0, ty0) + 1
-        if width > 0 and height > 0:
-            both = width * height
-            best = max(best, both / (area + (tx1 - tx0 + 1) * (ty1 - ty0 + 1) - both))
-    return best
 
 
 def scaled_truths(

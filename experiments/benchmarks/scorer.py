@@ -30,8 +30,7 @@ from rich.table import Table
 from experiments.benchmarks.threshold_loop import threshold_loop
 from experiments.stage import console, progress_bar
 from vitol.boxes import best_ious, best_ious_of_maps, score_map
-from vitol.component_tree import component_tree
-from vitol.contours import CUTS, best_at_cuts
+from vitol.contours import CUTS, best_at_cuts, component_tree
 from vitol.rectangles import SIZE
 
 MAPS = Path("results/maps/mini/small/baseline/seed0/test/gar-release.npy")
