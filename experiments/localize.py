@@ -29,7 +29,7 @@ from vitol.boxes import best_ious_of_maps, score_map
 from vitol.datasets.faults import DatasetFaults
 from vitol.datasets.splits import TEST_CUT, VAL_CUT, Split, read_split
 from vitol.floors import full_image_ious, gaussian_ious
-from vitol.logits import label_ranks
+from vitol.logits import label_ranks, read_logits
 from vitol.mask_folder import MaskReader
 from vitol.measurements import COLUMNS
 from vitol.pxap import measure_pxap, pixel_counts, scale_mask
@@ -46,7 +46,7 @@ def score_maps(folder: Path, split: Split, progress: Progress) -> dict[str, Loca
     The maps of the label and of the predicted class differ only where the class is wrong, so only those are
     scored twice; a map without a class is the same for both.
     """
-    ranks = label_ranks(folder / "logits.npy", split.labels)
+    ranks = label_ranks(read_logits(folder / "logits.npy", split.labels), split.labels)
     classes = {"top1": ranks == 0, "top5": ranks < 5}
     wrong = np.flatnonzero(ranks > 0)
     scored = {}

@@ -8,6 +8,7 @@ from PIL import Image
 from score_files import small_split, write_logits, write_maps, write_masks, write_metadata
 from typer.testing import CliRunner, Result
 
+import vitol.score_report
 from vitol.accuracy import POLICIES
 from vitol.cli import app
 from vitol.cli.score_options import Policy, assign, read_named
@@ -82,7 +83,7 @@ def test_a_folder_of_maps_is_scored_end_to_end(split: Split) -> None:
         "\ngood, Poor one, maps: no map runs from 0 to 1: stretched, as the protocol says\n" in result.stdout
     )
     assert "scores  scores/*.csv, score.png, report.json\nreport  all.json\n" in result.stdout
-    for word in ("Scoring good", "Pixels of Gaussian", "12/12", "images/s"):
+    for word in ("Scoring good", "Counting pixels", "12/12", "images/s"):
         assert word in result.stderr
     frame = pd.read_csv("scores/scores.csv", keep_default_na=False)
     assert list(frame) == "method metric policy value ci_low ci_high n_images threshold seed".split()
@@ -105,7 +106,7 @@ def test_many_methods_are_printed_in_several_tables_on_a_narrow_screen() -> None
         app, ["score", *maps, "--metadata", "test", *map(str, FEW)], env={"COLUMNS": "80"}
     )
     assert result.exit_code == 0, result.output
-    assert result.stdout.count("┏") == 3
+    assert result.stdout.count("┏") == 4
     assert max(len(line) for line in result.stdout.splitlines() if line.startswith("│")) <= 80
     assert "  a and b cannot be told apart: 0.0 [0.0, 0.0]" in result.stdout
     assert "  ... and 15 more pairs" in result.stdout
@@ -174,7 +175,11 @@ def test_faults_are_listed_all_of_them_in_a_file_and_there_is_no_result(split: S
     assert lines[20] == (
         "  Poor one/test/07.jpg.npy: holds pickled Python objects; they are never loaded: save a plain array"
     )
-    assert lines[21:] == ["  ... and 4 more", "  all of them: scores.faults.csv"]
+    assert lines[21:] == [
+        "  ... and 4 more",
+        "  all of them: scores.faults.csv",
+        "24 faults; nothing was scored",
+    ]
     assert "Traceback" not in result.stderr
     assert left() == ["scores.faults.csv"]
     frame = pd.read_csv("scores.faults.csv")
@@ -199,7 +204,68 @@ def test_faults_are_said_where_nothing_is_written(split: Split) -> None:
     assert result.exit_code == 1
     assert "nothing was scored (faults: 1)" in result.stderr
     assert "all of them" not in result.stderr
+    assert result.stderr.splitlines()[-1] == "1 fault; nothing was scored"
     assert left() == []
+
+
+def test_all_faults_are_printed_where_no_file_lists_them(split: Split) -> None:
+    for image in split.ids:
+        np.save(f"good/{image}.npy", np.zeros(3))
+        np.save(f"poor/{image}.npy", np.zeros(3))
+    result = both()
+    assert result.exit_code == 1
+    lines = [line for line in result.stderr.splitlines() if "━" not in line]
+    assert lines[0] == "nothing was scored (faults: 24)"
+    assert lines[24].startswith("  Poor one/test/11.jpg.npy: has shape (3,)")
+    assert lines[25:] == ["24 faults; nothing was scored"]
+
+
+def test_a_file_that_is_no_list_of_faults_is_neither_overwritten_nor_removed(split: Split) -> None:
+    Path("scores.faults.csv").write_text("mine")
+    for force in ((), ("--force",)):
+        result = both("--out", "scores", *force)
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert "scores.faults.csv, where faults would be listed, is there and no such list" in result.stderr
+    assert left() == ["scores.faults.csv"]
+    assert Path("scores.faults.csv").read_text() == "mine"
+
+
+def test_the_table_is_printed_though_files_cannot_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr(vitol.score_report, "save", full)
+    result = both("--out", "scores")
+    assert (result.exit_code, "disk full" in result.stderr) == (1, True)
+    assert cells(result)["MaxBoxAccV2"]
+    assert left() == []
+
+
+def test_a_method_may_be_called_anything() -> None:
+    result = run("--maps", "x[/b]=good", "--metadata", "test", *FEW)
+    assert result.exit_code == 0, result.output
+    assert "Scoring x[/b]" in result.stderr
+
+
+def test_one_image_is_said_in_the_singular() -> None:
+    write_metadata(Path("one"), small_split(1))
+    result = run("--maps", "good", "--metadata", "one", "--allow-missing", *FEW)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.startswith("1 image of one: percent")
+
+
+@pytest.mark.parametrize("methods", [1, 2, 3, 5])
+def test_no_cell_of_the_table_is_wrapped_at_80_columns(methods: int) -> None:
+    maps = [word for number in range(methods) for word in ("--maps", f"m{number}=good")]
+    result = CliRunner().invoke(
+        app, ["score", *maps, "--metadata", "test", *map(str, FEW)], env={"COLUMNS": "80"}
+    )
+    assert result.exit_code == 0, result.output
+    rows = [line for line in result.stdout.splitlines() if line.startswith("│")]
+    assert max(map(len, rows)) <= 80
+    full = [line for line in rows if "100.0 [100.0, 100.0]" in line]
+    assert full
+    assert all(line.count("[") == line.count("]") for line in rows)
 
 
 def test_the_rest_is_scored_if_maps_may_be_missing(split: Split) -> None:
@@ -270,7 +336,7 @@ def test_results_are_kept_unless_forced() -> None:
         (("--logits", "best=a.npy"), "'best' in --logits best=a.npy is none of the methods: good, Poor one"),
         (
             ("--predicted-maps", "good"),
-            "--predicted-maps is given 1 times for 2 methods; say which it is for: --predicted-maps good=good",
+            "--predicted-maps is given 1 time for 2 methods; say which it is for: --predicted-maps good=good",
         ),
         (
             ("--predicted-maps", "good=good", "--predicted-maps", "poor"),
@@ -279,7 +345,7 @@ def test_results_are_kept_unless_forced() -> None:
         (("--logits", "good=a.npy", "--logits", "good=b.npy"), "--logits is given twice for good; keep one"),
         (
             ("--val-logits", "a.npy"),
-            "--val-logits and --val-predicted go with --val-maps, which is missing",
+            "--val-logits and --val-predicted-maps go with --val-maps, which is missing",
         ),
         (("--val-metadata", "test"), "--val-maps and --val-metadata go together: maps of other images, and"),
         (
@@ -290,12 +356,38 @@ def test_results_are_kept_unless_forced() -> None:
             ("--policy", "oracle-single", "--val-cut"),
             "--val-cut is for the policy validation: add --policy validation, or leave it out",
         ),
-        (("--policy", "fixed"), "policy fixed needs its threshold, and a threshold that policy"),
+        (
+            ("--policy", "fixed"),
+            "policy fixed is asked for without a threshold; add one, such as --threshold 0.2",
+        ),
+        (
+            ("--policy", "oracle-single", "--threshold", "0.2"),
+            "a threshold is given, but not the policy that reads at it; add --policy fixed, or leave --threshold",
+        ),
         (
             ("--threshold", "1"),
             "threshold 1.0 is outside [0, 1); thresholds are fractions of a map's maximum",
         ),
-        (("--replicates", "0"), "replicates is 0 and workers None; both are 1 or more"),
+        (
+            ("--replicates", "0"),
+            "replicates is 0; intervals need at least 1, and 2000 are usual (--replicates)",
+        ),
+        (("--seed", "-1"), "seed is -1; give a whole number from 0 (--seed)"),
+        (("--json", "test/image_ids.txt/a.json"), "test/image_ids.txt is no folder; give another place"),
+        (
+            ("--out", "s", "--json", "s/report.json"),
+            "--json s/report.json is what --out s writes, or in its way",
+        ),
+        (("--out", "s", "--json", "s/../s"), "--json s/../s is what --out s writes, or in its way"),
+        (("--out", "s/t", "--json", "s"), "--json s is what --out s/t writes, or in its way"),
+        (
+            ("--out", "s", "--json", "s.faults.csv"),
+            "--json s.faults.csv is where faults are listed; give the",
+        ),
+        (
+            ("--val-maps", "good", "--val-maps", "poor", "--val-metadata", "test"),
+            "12 images of the 12 to choose thresholds on would be scored, too, the first test/00.jpg; give other",
+        ),
         (
             ("--val-maps", "good=good", "--val-metadata", "test"),
             "Poor one has no maps of the validation split",
@@ -319,6 +411,12 @@ def test_wrong_usage_exits_with_two(arguments: tuple[str, ...]) -> None:
 
 def test_help_says_how_maps_are_named_and_shows_examples() -> None:
     words = " ".join(run("--help").stdout.replace("│", " ").split())
+    for said in (
+        "(the best on these images, for each IoU)",
+        "--val-predicted-maps",
+        "a fault, also with --allow-missing.",
+    ):
+        assert said in words
     assert "FOLDER/test/0001.jpg.npy for the image test/0001.jpg" in words
     assert "vitol score --maps maps/gar --metadata metadata/test" in words.split("Examples:")[1]
 

@@ -63,6 +63,17 @@ def test_an_array_that_is_no_map_is_refused(tmp_path: Path, values: np.ndarray, 
     assert str(caught.value).startswith(seen)
 
 
+@pytest.mark.parametrize("shape", [(-2, -2), (-1, 4), (2, -2)])
+def test_a_header_with_a_negative_side_is_a_named_fault(tmp_path: Path, shape: tuple[int, int]) -> None:
+    header = {"descr": "<f4", "fortran_order": False, "shape": shape}
+    with (tmp_path / "map.npy").open("wb") as file:
+        np.lib.format.write_array_header_1_0(file, header)
+        file.write(bytes(16))
+    with pytest.raises(BadMap) as caught:
+        read_map(tmp_path / "map.npy")
+    assert str(caught.value) == f"has shape {shape}"
+
+
 def test_pickled_objects_are_never_loaded(tmp_path: Path) -> None:
     class Bomb:
         def __reduce__(self) -> tuple:

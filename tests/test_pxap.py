@@ -93,13 +93,22 @@ def test_replicates_are_pxap_of_the_resampled_images(monkeypatch: pytest.MonkeyP
     assert (measure_pxap(counts, replicates=30, seed=4).replicates == found.replicates).all()
 
 
-def test_a_resample_without_any_object_makes_the_interval_nan() -> None:
+def test_the_interval_is_over_the_resamples_that_hold_an_object() -> None:
     score = np.array([[0.1, 0.9]])
     counts = counts_of(np.stack([score, score]), np.array([[[0, 1]], [[0, 0]]]))
     found = measure_pxap(counts, replicates=50)
     assert found.value == 50
     assert np.isnan(found.replicates).any()
-    assert np.isnan([found.ci_low, found.ci_high]).all()
+    assert (found.ci_low, found.ci_high) == pytest.approx(
+        tuple(np.nanpercentile(found.replicates, [2.5, 97.5]))
+    )
+    none = next(
+        again
+        for again in (measure_pxap(counts, replicates=1, seed=seed) for seed in range(50))
+        if np.isnan(again.replicates).all()
+    )
+    assert none.value == 50
+    assert np.isnan([none.ci_low, none.ci_high]).all()
 
 
 @pytest.mark.parametrize("shape", [(5, 7), (224, 224), (333, 500), (1, 1), (30, 11)])

@@ -8,11 +8,14 @@ import pytest
 from score_files import small_split, write_maps
 
 import vitol.score_report
-from vitol.accuracy import DELTAS, Measurement
+from vitol.accuracy import DELTAS, Difference, Measurement
 from vitol.datasets.faults import Fault
 from vitol.score_report import (
     FILES,
     REPORT,
+    check_faults_file,
+    check_free,
+    check_free_file,
     differences_frame,
     draw,
     report,
@@ -23,7 +26,7 @@ from vitol.score_report import (
     views_frame,
 )
 from vitol.scored_maps import Files
-from vitol.scores import Scores
+from vitol.scores import Comparison, Scores
 from vitol.scoring import Method, score_methods
 
 N = 8
@@ -96,6 +99,55 @@ def test_a_number_that_is_not_there_is_null_and_never_nan(scores: Scores, tmp_pa
     assert "NaN" not in text
     said = json.loads(text)["methods"][0]["measurements"][-1]
     assert (said["value"], said["ci_low"], said["ci_high"], said["threshold"]) == (12.0, None, None, None)
+
+
+def test_a_difference_or_a_view_without_an_interval_is_null_too(scores: Scores, tmp_path: Path) -> None:
+    no_interval = Comparison("good", "poor", "PxAP", "", Difference(1.0, np.nan, np.nan))
+    views = scores.methods[0].views.copy()
+    views.loc[0, "mean_iou"] = np.nan
+    some = replace(
+        scores,
+        methods=(replace(scores.methods[0], views=views),),
+        comparisons=(scores.comparisons[0], no_interval),
+    )
+    save_report(some, tmp_path / "a.json")
+    report = json.loads((tmp_path / "a.json").read_text())
+    assert [entry["ci_low"] is None for entry in report["differences"]] == [False, True]
+    assert report["methods"][0]["views"][0]["mean_iou"] is None
+    assert report["methods"][0]["views"][1]["mean_iou"] is not None
+
+
+def test_a_place_that_cannot_be_written_to_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    (tmp_path / "folder").mkdir()
+    for check in (check_free, check_free_file):
+        check(tmp_path / "new/er/place", False)
+        with pytest.raises(ValueError, match=r"cannot be written: .*file is no folder; give another"):
+            check(tmp_path / "file/new/place", False)
+    monkeypatch.setattr(vitol.score_report.os, "access", lambda *_: False)
+    with pytest.raises(ValueError, match="cannot be written: .*folder may not be written to; give another"):
+        check_free(tmp_path / "folder", False)
+    with pytest.raises(ValueError, match="a.json cannot be written: .* may not be written to; give another"):
+        check_free_file(tmp_path / "new/a.json", False)
+
+
+def test_only_a_list_of_faults_gives_way_to_another(tmp_path: Path) -> None:
+    path = tmp_path / "s.faults.csv"
+    check_faults_file(path)
+    save_faults([Fault("a", "b", "c")], path)
+    check_faults_file(path)
+    for content in ("where,seen,remedy,image,more\n", "mine", ""):
+        path.write_text(content)
+        with pytest.raises(
+            ValueError, match=r"s\.faults\.csv, where faults would be listed, is there and no"
+        ):
+            check_faults_file(path)
+    path.unlink()
+    path.mkdir()
+    with pytest.raises(ValueError, match="move it, or write elsewhere"):
+        check_faults_file(path)
 
 
 def test_the_same_scores_give_the_same_files(scores: Scores, tmp_path: Path) -> None:

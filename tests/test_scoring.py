@@ -1,18 +1,25 @@
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 from PIL import Image
 from score_files import small_split, write_logits, write_maps, write_masks, write_metadata
 
+import vitol.mask_folder
+import vitol.scored_maps
 from vitol.accuracy import POLICIES, Localizations, measure, paired_difference
 from vitol.boxes import best_ious_of_maps, score_map
+from vitol.cli.score_table import trap_lines
 from vitol.datasets.faults import DatasetFaults
 from vitol.datasets.splits import Split, cut_by_hash
 from vitol.floors import centred_gaussian, full_image_ious, gaussian_ious
+from vitol.logits import label_ranks, read_logits
 from vitol.mask_folder import read_mask
 from vitol.pxap import BINS, pixel_counts, pxap, scale_mask
+from vitol.score_report import save_report
 from vitol.scored_maps import Files
 from vitol.scoring import MapFaults, Method, read_scored_split, score_methods
 
@@ -156,6 +163,61 @@ def test_thresholds_can_be_chosen_on_a_validation_split(
     assert scores.validation == 8
     assert list(scores["good"].traps) == ["maps", "maps (validation)"]
     assert scores["Gaussian"].measurement("MaxBoxAccV2").policy == "validation"
+
+
+def test_thresholds_are_not_chosen_on_images_that_are_scored(methods: list[Method], split: Split) -> None:
+    some = split.select(np.arange(N) % 6 == 1)
+    for other, text in (
+        (split, "12 images of the 12 to choose thresholds on would be scored, too, the first test/00.jpg"),
+        (some, "2 images of the 2 to choose thresholds on would be scored, too, the first test/01.jpg"),
+    ):
+        same = [replace(method, validation=method.files) for method in methods]
+        with pytest.raises(ValueError) as caught:
+            score_methods(same, split, other, policies=["validation"], **FEW)
+        assert str(caught.value) == (
+            f"{text}; give other images (--val-maps, --val-metadata), or hold a third of the images out (--val-cut)"
+        )
+
+
+def test_images_that_are_held_out_are_counted_though_no_threshold_is_chosen_on_them(
+    methods: list[Method], split: Split
+) -> None:
+    scores = score_methods(methods, split, val_cut=True, **FEW)
+    assert (len(scores.split), scores.validation, scores.val_cut) == (N - N // 3, N // 3, True)
+    said = "validation: no thresholds chosen on 4 images cut from the same split, and not scored"
+    assert said in trap_lines(scores)
+
+
+def test_pxap_is_measured_though_few_resamples_hold_an_object(
+    tmp_path: Path, methods: list[Method], split: Split
+) -> None:
+    masks = write_masks(tmp_path / "masks", split)
+    for path in sorted(masks.rglob("*.png"))[1:]:
+        with Image.open(path) as picture:
+            empty = Image.new("L", picture.size)
+        empty.save(path)
+    scores = score_methods(methods, split, masks=masks, **FEW)
+    found = scores["good"].measurement("PxAP")
+    assert np.isnan(found.replicates).any()
+    assert 0 < found.ci_low <= found.value <= found.ci_high <= 100
+    save_report(scores, tmp_path / "scores.json")
+    assert "NaN" not in (tmp_path / "scores.json").read_text()
+
+
+def test_masks_are_read_once_and_the_gaussian_is_made_once(
+    tmp_path: Path, methods: list[Method], split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    masks, calls = write_masks(tmp_path / "masks", split), Counter()
+
+    def counting(module: ModuleType, name: str) -> None:
+        function = getattr(module, name)
+        monkeypatch.setattr(module, name, lambda *of: (calls.update([name]), function(*of))[1])
+
+    counting(vitol.mask_folder, "read_mask")
+    counting(vitol.scored_maps, "centred_gaussian")
+    vitol.scored_maps._floor_score.cache_clear()
+    score_methods(methods, split, masks=masks, workers=1, **FEW)
+    assert calls == {"read_mask": N, "centred_gaussian": 1}
 
 
 def test_maps_of_both_splits_may_lie_in_one_folder(tmp_path: Path, split: Split) -> None:
@@ -340,11 +402,12 @@ def test_maps_with_nan_are_scored_as_zeros_if_asked_for(methods: list[Method], s
             {"policies": ["fixed", "fixed"], "fixed": 0.2},
             "policies are ['fixed', 'fixed']; give at least one",
         ),
-        ({"policies": ["fixed"]}, "policy fixed needs its threshold, and a threshold that policy"),
-        ({"fixed": 0.2}, "policy fixed needs its threshold, and a threshold that policy"),
+        ({"policies": ["fixed"]}, "policy fixed is asked for without a threshold; add one, such as --thresh"),
+        ({"fixed": 0.2}, "a threshold is given, but not the policy that reads at it; add --policy fixed, or"),
         ({"policies": ["fixed"], "fixed": 1.2}, "threshold 1.2 is outside [0, 1); thresholds are"),
-        ({"replicates": 0}, "replicates is 0 and workers None; both are 1 or more"),
-        ({"workers": 0}, "replicates is 50 and workers 0; both are 1 or more"),
+        ({"replicates": 0}, "replicates is 0; intervals need at least 1, and 2000 are usual (--replicates)"),
+        ({"workers": 0}, "workers is 0; give at least 1, or leave it out for one a core (--workers)"),
+        ({"seed": -1}, "seed is -1; give a whole number from 0 (--seed)"),
         (
             {"policies": ["validation"]},
             "policy validation needs other images to choose thresholds on: give their maps and metadata "
@@ -389,7 +452,7 @@ def test_methods_without_a_common_image_cannot_be_compared(methods: list[Method]
 def test_too_few_images_are_not_cut(tmp_path: Path) -> None:
     split = small_split(2)
     method = Method("few", Files(write_maps(tmp_path, split)))
-    with pytest.raises(ValueError, match="2 images are too few to cut; give a validation split of its own"):
+    with pytest.raises(ValueError, match="2 images with maps: too few to cut a third off; give a validation"):
         score_methods([method], split, val_cut=True, policies=["validation"])
 
 
@@ -456,7 +519,8 @@ def test_metadata_files_that_disagree_are_reported_whole(tmp_path: Path, split: 
         (np.zeros(12), r"logits\.npy: has shape \(12,\); logits are"),
         (np.array([[{}]]), r"logits\.npy: holds pickled Python objects; logits are"),
         (np.zeros((12, 3)), r"logits\.npy has 3 classes, but the labels go up to 3; labels count from 0"),
-        (np.full((12, 4), np.nan), r"logits\.npy\[0, 0\] is not finite"),
+        (np.full((12, 4), np.nan), r"logits\.npy\[0, 0\] is nan; logits are numbers, or -inf for a class"),
+        (np.diag(np.full(12, np.inf)), r"logits\.npy\[0, 0\] is inf; logits are numbers"),
     ],
 )
 def test_logits_that_do_not_fit_are_refused(
@@ -468,6 +532,13 @@ def test_logits_that_do_not_fit_are_refused(
     method = replace(methods[0], files=replace(methods[0].files, logits=path))
     with pytest.raises(ValueError, match=text):
         score_methods([method], split)
+
+
+def test_logits_of_classes_that_were_masked_out_are_ranked(tmp_path: Path) -> None:
+    labels = np.array([2, 0, 1])
+    np.save(tmp_path / "a.npy", [[0.1, -np.inf, 0.2], [-np.inf, 3, -np.inf], [1, -np.inf, -np.inf]])
+    logits = read_logits(tmp_path / "a.npy", labels)
+    assert label_ranks(logits, labels).tolist() == [0, 1, 1]
 
 
 def test_ignored_regions_and_masks_named_with_the_extension_are_read(tmp_path: Path) -> None:

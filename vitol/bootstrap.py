@@ -70,8 +70,9 @@ def resampled_counts(
 
 
 def interval(replicates: np.ndarray) -> tuple[float, float]:
-    """Ends of the 95% percentile interval of a metric's replicates, (R,)."""
-    low, high = np.percentile(replicates, [2.5, 97.5])
+    """Ends of the 95% percentile interval of replicates (R,), those that are NaN left out; NaN without any other."""
+    defined = replicates[~np.isnan(replicates)]
+    low, high = np.percentile(defined, [2.5, 97.5]) if len(defined) else (np.nan, np.nan)
     return float(low), float(high)
 
 

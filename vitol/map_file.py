@@ -36,7 +36,7 @@ def read_map(path: Path) -> np.ndarray:
             raise BadMap("holds pickled Python objects", "they are never loaded: save a plain array")
         if dtype.kind not in "buif":
             raise BadMap(f"holds values of type {dtype}", "a map is of real numbers")
-        if len(shape) != 2 or 0 in shape:
+        if len(shape) != 2 or min(shape) < 1:
             raise BadMap(f"has shape {shape}", "a map is (height, width), one file an image")
         there = os.fstat(file.fileno()).st_size - file.tell()
         needed = shape[0] * shape[1] * dtype.itemsize

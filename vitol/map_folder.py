@@ -21,6 +21,7 @@ import numpy as np
 from vitol.datasets.faults import Fault
 from vitol.map_file import BadMap, read_map
 from vitol.map_traps import Traps
+from vitol.wording import counted
 
 NAMINGS = ("<image id>.npy", "<image id without extension>.npy")
 HIGHEST = 1e37  # of a map's values: beyond it `vitol.boxes.score_map` would overflow
@@ -75,7 +76,7 @@ class MapFolder:
         naming, files = max(rules.items(), key=lambda rule: len(there.intersection(rule[1])))
         if not there.intersection(files):
             raise ValueError(
-                f"{name}: none of the {len(there)} .npy files in {folder} is named after an image: there is "
+                f"{name}: none of the {counted(len(there), '.npy file')} in {folder} is named after an image: there is "
                 f"{min(there)}, looked for were {' and '.join(rule[0] for rule in rules.values())}, and so "
                 "on; give the folder from which the image ids start, and the metadata of the same images"
             )

@@ -123,13 +123,8 @@ def policy_figure(measurements: pd.DataFrame, dataset: str, backbone: str, path:
             fontsize=7,
             color=PLAIN,
         )
-        figure.legend(
-            *panels[0].get_legend_handles_labels(),
-            loc="lower right",
-            ncols=len(MARKS),
-            frameon=False,
-            fontsize=7,
-        )
+        handles = panels[0].get_legend_handles_labels()
+        figure.legend(*handles, loc="upper right", ncols=len(MARKS), frameon=False, fontsize=7)
         figure.tight_layout(rect=(0, 0.06, 1, 0.99))
         save_png(figure, path)
 

@@ -105,7 +105,8 @@ def measure_pxap(counts: np.ndarray, replicates: int = 2000, seed: int = 0) -> M
     Args:
         counts: `pixel_counts` of every image, (n, 2, B). As uint16, enough for score maps of up to 255 x 255
             pixels, they take 4 KB an image.
-        replicates: R. One without any pixel of an object is NaN, and makes the interval so.
+        replicates: R. One without any pixel of an object is NaN; the interval is over the others, and NaN only if
+            there are none.
         seed: Of the resamples.
 
     Raises:

@@ -5,7 +5,7 @@
     command, versions     what was asked for, and of what vitol, python, numpy, ... it was made
     n_images, left_out    images scored; ids of images left out because a map is missing
     policies, threshold   the policies; the threshold of `fixed`
-    validation            n_images that `validation` chose thresholds on; cut: whether from the same split
+    validation            n_images held out to choose thresholds on; cut: whether from the same split
     bootstrap             replicates, seed, level
     methods               one object a method, floors last:
         name, floor, maps, predicted_maps, logits, naming
@@ -22,6 +22,7 @@
 from __future__ import annotations
 
 import json
+import os
 import platform
 import tempfile
 from collections.abc import Sequence
@@ -41,10 +42,12 @@ from vitol.score_figure import MOST, MethodView, score_figure
 from vitol.scores import HEADLINE, MethodScores, Scores
 from vitol.scoring import VIEWED
 from vitol.views import DELTAS, accuracy_over_threshold, iou_histogram, ious_at
+from vitol.wording import counted
 
 REPORT, PICTURE = "report.json", "score.png"
 TABLES = ("scores.csv", "differences.csv", "views.csv")
 FILES = (REPORT, *TABLES, PICTURE)
+FAULT_COLUMNS = ["where", "seen", "remedy", "image"]
 DIGITS = 6  # after the point: far more than an interval means, far fewer than processors differ in
 DRAWN = (HEADLINE, "IoU30", VIEWED, "IoU70", "GTKnownLocV1", "PredictedLoc", "Top1Loc", "Top5Loc", "PxAP")
 
@@ -61,12 +64,8 @@ def scores_frame(scores: Scores) -> pd.DataFrame:
 
 def differences_frame(scores: Scores) -> pd.DataFrame:
     """One row a pair of methods, metric and policy: a - b with its paired interval, in percent."""
-    columns = ["a", "b", "metric", "policy", "value", "ci_low", "ci_high", "n_images", "seed"]
-    rows = [
-        (c.a, c.b, c.metric, c.policy, *_ends(c.difference), len(scores.split), scores.seed)
-        for c in scores.comparisons
-    ]
-    return pd.DataFrame(rows, columns=columns)
+    columns = ["a", "b", "metric", "policy", "value", "ci_low", "ci_high", "n_images"]
+    return pd.DataFrame(_differences(scores), columns=columns).assign(seed=scores.seed)
 
 
 def views_frame(scores: Scores) -> pd.DataFrame:
@@ -92,7 +91,7 @@ def report(scores: Scores, command: str = "") -> dict[str, Any]:
         "validation": {"n_images": scores.validation, "cut": scores.val_cut},
         "bootstrap": {"replicates": scores.replicates, "seed": scores.seed, "level": 95},
         "methods": [_method(method) for method in scores.methods],
-        "differences": differences_frame(scores).drop(columns="seed").to_dict("records"),
+        "differences": _differences(scores),
     }
 
 
@@ -139,7 +138,7 @@ def save_faults(faults: Sequence[Fault], path: Path) -> None:
     """Write all faults as CSV: where, what was seen there, what to do about it; an older list is replaced."""
     path.parent.mkdir(parents=True, exist_ok=True)
     rows = [(fault.where, fault.seen, fault.remedy, fault.image) for fault in faults]
-    frame = pd.DataFrame(rows, columns=["where", "seen", "remedy", "image"])
+    frame = pd.DataFrame(rows, columns=FAULT_COLUMNS)
     partial = path.with_name(f"{path.name}.partial")
     try:
         frame.to_csv(partial, index=False, lineterminator="\n")
@@ -152,6 +151,8 @@ def check_free(folder: Path, force: bool) -> None:
     """Refuse a folder that is none, or that holds files that would be written, unless forced."""
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; give a folder to write to")
+    for place in (folder / REPORT, folder):  # files are written beside the folder, then moved into it
+        check_writable(place)
     taken = [name for name in FILES if (folder / name).exists()]
     if taken and not force:
         raise ValueError(f"{folder / taken[0]} exists already; give another folder, or force (--force)")
@@ -161,8 +162,28 @@ def check_free_file(path: Path, force: bool) -> None:
     """Refuse a file that is a folder, or that is there already, unless forced."""
     if path.is_dir():
         raise ValueError(f"{path} is a folder; give a file to write to")
+    check_writable(path)
     if path.exists() and not force:
         raise ValueError(f"{path} exists already; give another file, or force (--force)")
+
+
+def check_writable(path: Path) -> None:
+    """Refuse a path that could not be made: the nearest parent that is there must be a folder to write to."""
+    parent = next(place for place in path.absolute().parents if os.path.lexists(place))
+    if not parent.is_dir():
+        raise ValueError(f"{path} cannot be written: {parent} is no folder; give another place")
+    if not os.access(parent, os.W_OK | os.X_OK):
+        raise ValueError(f"{path} cannot be written: {parent} may not be written to; give another place")
+
+
+def check_faults_file(path: Path) -> None:
+    """Refuse a list of faults that would take the place of a file that is none."""
+    check_writable(path)
+    ours = ",".join(FAULT_COLUMNS).encode()
+    if path.exists() and not (path.is_file() and path.read_bytes()[: len(ours) + 1].rstrip() == ours):
+        raise ValueError(
+            f"{path}, where faults would be listed, is there and no such list; move it, or write elsewhere"
+        )
 
 
 def draw(scores: Scores, path: Path) -> None:
@@ -170,11 +191,12 @@ def draw(scores: Scores, path: Path) -> None:
     ranked = sorted(scores.methods, key=lambda method: -method.measurement(HEADLINE).value)
     drawn = [method for method in scores.methods if method in ranked[:MOST]]
     policy = scores.policies[0]
-    note = f"{len(scores.split):,} images, policy {policy}."
+    images = counted(len(scores.split), "image")
+    note = f"{images}, policy {policy}."
     if len(drawn) < len(scores.methods):
         note += f" The {MOST} of {len(scores.methods)} methods with the highest {HEADLINE}."
     views = {method.name: _view(method, policy) for method in drawn}
-    score_figure(f"Localization scores of {len(scores.split):,} images", views, path, note)
+    score_figure(f"Localization scores of {images}", views, path, note)
 
 
 def _view(method: MethodScores, policy: str) -> MethodView:
@@ -224,8 +246,21 @@ def _method(method: MethodScores) -> dict[str, Any]:
             "thresholds": DISTINCT_THRESHOLDS.round(DIGITS).tolist(),
             **{f"IoU{round(100 * d)}": curve.tolist() for d, curve in zip(DELTAS, curves, strict=True)},
         },
-        "views": method.views.round(DIGITS).to_dict("records"),
+        "views": [
+            {key: None if cell != cell else cell for key, cell in row.items()}
+            for row in method.views.round(DIGITS).to_dict("records")
+        ],
     }
+
+
+def _differences(scores: Scores) -> list[dict[str, Any]]:
+    """Not made from a frame, which would turn None into NaN."""
+    rows = []
+    for c in scores.comparisons:
+        value, low, high = _ends(c.difference)
+        ends = {"value": value, "ci_low": low, "ci_high": high, "n_images": len(scores.split)}
+        rows.append({"a": c.a, "b": c.b, "metric": c.metric, "policy": c.policy, **ends})
+    return rows
 
 
 def _measured(entry: Any) -> dict[str, Any]:

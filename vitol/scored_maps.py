@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TypeVar
 
@@ -19,7 +20,7 @@ from vitol.boxes import SIZE, IouCurves, best_ious_of_maps, boxes_at, score_map
 from vitol.datasets.faults import Fault
 from vitol.datasets.splits import Split
 from vitol.floors import centred_gaussian, full_image_ious, gaussian_ious
-from vitol.logits import label_ranks
+from vitol.logits import label_ranks, read_logits
 from vitol.map_folder import MapFolder, MapReader
 from vitol.map_traps import Traps
 
@@ -105,8 +106,7 @@ class ScoredMaps:
         """Score map of an image by a method or floor, read again; float32 in [0, 1], (H, W)."""
         if (name, MAPS) in self.readers:
             return score_map(self.readers[name, MAPS][image], reference_nan=True)
-        whole = np.ones((SIZE, SIZE), np.float32)
-        return whole if name == FULL_IMAGE else score_map(centred_gaussian(SIZE, SIZE))
+        return _floor_score(name)
 
     def largest_boxes(self, name: str, threshold: float, images: np.ndarray) -> np.ndarray:
         """Boxes of the largest contours at a threshold, of some images, (m, 4), in pixels of the score map."""
@@ -117,6 +117,15 @@ class ScoredMaps:
             return boxes_at(self.score_of(name, images[row]), threshold, "largest")[0]
 
         return np.stack(list(self.options.each(f"Boxes of {name}", box, len(images))))
+
+
+@cache
+def _floor_score(name: str) -> np.ndarray:
+    """Score map of a floor, the same for every image; not to be written to."""
+    whole = np.ones((SIZE, SIZE), np.float32)
+    score = whole if name == FULL_IMAGE else score_map(centred_gaussian(SIZE, SIZE))
+    score.flags.writeable = False
+    return score
 
 
 def score_maps(
@@ -137,7 +146,11 @@ def score_maps(
     Raises:
         ValueError: If a folder holds none of the maps, logits do not fit, or no image has all maps.
     """
-    ranks = {name: label_ranks(of.logits, split.labels) for name, of in files.items() if of.logits}
+    ranks = {
+        name: label_ranks(read_logits(of.logits, split.labels), split.labels)
+        for name, of in files.items()
+        if of.logits
+    }
     folders = {}
     for name, of in files.items():
         for kind, folder in ((MAPS, of.maps), (PREDICTED, of.predicted)):

@@ -71,8 +71,9 @@ class Scores:
         split: The images scored.
         left_out: Ids of images that lack a map, of any method (`allow_missing`).
         policies: As asked for; the first is the headline's, and the views'.
-        validation: Number of images that the policy `validation` chose thresholds on; 0 without it.
-        val_cut: Whether images were cut from the split for that.
+        validation: Number of images held out to choose thresholds on, which only the policy `validation` does; 0
+            if there are none.
+        val_cut: Whether they were cut from the split.
         fixed: Threshold of the policy `fixed`.
         replicates: Of the bootstrap.
         seed: Of the bootstrap.

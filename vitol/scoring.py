@@ -5,7 +5,8 @@
     scores["GAR"].measurement("MaxBoxAccV2").value
 
 n images. All methods are scored on the same images, so that differences are paired. Maps are read one at a time
-(`vitol.map_folder`): memory holds IoU curves, 4 KB an image and method, not maps.
+(`vitol.map_folder`): memory holds IoU curves, not maps: 4 KB an image and method, 6 KB with maps of the
+predicted class, and another 4 KB with masks.
 """
 
 from __future__ import annotations
@@ -17,17 +18,20 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from vitol.accuracy import POLICIES, Localizations, Measurement, measure
+from vitol.accuracy import Localizations, Measurement, measure
 from vitol.datasets.faults import DatasetFaults
 from vitol.datasets.splits import Split, cut_by_hash, scan_split, split_faults
 from vitol.map_views import map_views
 from vitol.mask_folder import MaskReader
-from vitol.pxap import measure_pxap, pixel_counts, scale_mask
-from vitol.scored_maps import FLOORS, MAPS, Files, Options, Progress, ScoredMaps, score_maps
+from vitol.pxap import BINS, measure_pxap, pixel_counts, scale_mask
+from vitol.readings import VALIDATION
+from vitol.rectangles import SIZE
+from vitol.score_checks import check_methods, check_numbers, check_other_images, check_policies
+from vitol.scored_maps import MAPS, Files, Options, Progress, ScoredMaps, score_maps
 from vitol.scores import MethodScores, Scores, comparisons
 from vitol.views import ious_at
+from vitol.wording import counted
 
-VALIDATION = "validation"
 VIEWED = "IoU50"  # views are read at the threshold of this metric, under the first policy
 SHOWN_FAULTS = 20
 CUT = 3  # one in so many images is held out by `val_cut`
@@ -104,10 +108,11 @@ def score_methods(
         MapFaults: A ValueError with everything wrong with maps and masks, the first 20 faults in its text.
         ValueError: If an argument is wrong, or one contradicts another.
     """
-    _check_methods(methods, floors)
-    _check_policies(methods, validation, val_cut, policies, fixed)
-    if replicates < 1 or (workers is not None and workers < 1):
-        raise ValueError(f"replicates is {replicates} and workers {workers}; both are 1 or more")
+    check_methods(methods, floors)
+    check_policies(methods, validation, val_cut, policies, fixed)
+    if validation is not None:
+        check_other_images(split, validation)
+    check_numbers(replicates, seed, workers)
     options = Options(floors, reference_nan, allow_missing, workers, progress or (lambda *_: None))
     if masks is not None:
         MaskReader(masks, (), split.sizes)  # no folder of masks: said before the maps are read
@@ -124,7 +129,8 @@ def score_methods(
     images = np.flatnonzero(~cut)
     scored = test.split.select(~cut)
     if val_cut and (not cut.any() or not len(scored)):
-        raise ValueError(f"{len(test.split)} images are too few to cut; give a validation split of its own")
+        few = f"{counted(len(test.split), 'image')} with maps"
+        raise ValueError(f"{few}: too few to cut a third off; give a validation split of its own")
     pixels: dict[str, np.ndarray] = {}
     if masks is not None:
         reader = MaskReader(masks, scored.ids, scored.sizes)
@@ -172,66 +178,12 @@ def score_methods(
         split=scored,
         left_out=tuple(split.ids[row] for row in np.flatnonzero(~test.members)),
         policies=tuple(policies),
-        validation=chosen if VALIDATION in policies else 0,
+        validation=chosen,
         val_cut=val_cut,
         fixed=fixed,
         replicates=replicates,
         seed=seed,
     )
-
-
-def _check_methods(methods: Sequence[Method], floors: bool) -> None:
-    """Refuse methods that cannot be told apart."""
-    if not methods:
-        raise ValueError("no method was given; give at least one folder of maps")
-    names = [*(method.name for method in methods), *(FLOORS if floors else ())]
-    twice = next((name for name in names if names.count(name) > 1), None)
-    if twice is not None:
-        raise ValueError(
-            f"two methods are called {twice!r}; give each a name of its own (--maps NAME=FOLDER)"
-        )
-
-
-def _check_policies(
-    methods: Sequence[Method],
-    validation: Split | None,
-    val_cut: bool,
-    policies: Sequence[str],
-    fixed: float | None,
-) -> None:
-    """Refuse policies that lack what they need, before any map is read."""
-    if not policies or len(set(policies)) < len(policies):
-        raise ValueError(f"policies are {list(policies)}; give at least one, and each once")
-    unknown = next((policy for policy in policies if policy not in POLICIES), None)
-    if unknown is not None:
-        raise ValueError(f"policy {unknown!r} is unknown; choose from {', '.join(POLICIES)}")
-    if ("fixed" in policies) != (fixed is not None):
-        raise ValueError(
-            "policy fixed needs its threshold, and a threshold that policy (--policy fixed --threshold 0.2)"
-        )
-    if fixed is not None and not 0 <= fixed < 1:
-        raise ValueError(f"threshold {fixed} is outside [0, 1); thresholds are fractions of a map's maximum")
-    if validation is not None and val_cut:
-        raise ValueError("thresholds can be chosen on a validation split or on a cut, not on both")
-    if VALIDATION not in policies or val_cut:
-        return
-    if validation is None:
-        raise ValueError(
-            "policy validation needs other images to choose thresholds on: give their maps and metadata "
-            "(--val-maps, --val-metadata), or hold a third of the images out for that (--val-cut)"
-        )
-    for method in methods:
-        if method.validation is None:
-            raise ValueError(
-                f"{method.name} has no maps of the validation split (--val-maps {method.name}=FOLDER)"
-            )
-        for what in ("logits", "predicted"):
-            if getattr(method.files, what) and not getattr(method.validation, what):
-                option = "--val-logits" if what == "logits" else "--val-predicted"
-                raise ValueError(
-                    f"{method.name} has {what} of the split to score, but not of the validation split ({option}); "
-                    "thresholds of what is measured with them are chosen there"
-                )
 
 
 def _pixel_counts(
@@ -245,14 +197,16 @@ def _pixel_counts(
         for _ in test.options.each("Checking masks", lambda row: masks[row].size, len(masks)):
             pass
         return {}
-    found = {}
-    for name in test.found:
 
-        def counts(row: int, name: str = name) -> np.ndarray:
-            score = test.score_of(name, images[row])
-            return pixel_counts(score, scale_mask(masks[row], score.shape[::-1])).astype(np.uint16)
+    def counts(row: int) -> list[np.ndarray]:
+        mask = scale_mask(masks[row], (SIZE, SIZE))  # once for all methods
+        return [pixel_counts(test.score_of(name, images[row]), mask) for name in test.found]
 
-        found[name] = np.stack(list(test.options.each(f"Pixels of {name}", counts, len(images))))
+    # Less than 2**16: a score map has 224 x 224 pixels.
+    found = {name: np.empty((len(images), 2, BINS), np.uint16) for name in test.found}
+    for row, of_image in enumerate(test.options.each("Counting pixels", counts, len(images))):
+        for name, of_method in zip(found, of_image, strict=True):
+            found[name][row] = of_method
     return found
 
 

@@ -12,6 +12,7 @@ from rich.progress import (
     ProgressColumn,
     Task,
     TaskID,
+    TextColumn,
     TimeRemainingColumn,
 )
 from rich.text import Text
@@ -35,7 +36,9 @@ class Rate(ProgressColumn):
 @contextmanager
 def progress_bars() -> Iterator[Callable[[str, int, int], None]]:
     """Show a bar with rate and time left for every activity that the yielded function is told of."""
-    columns = ("{task.description}", BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
+    # A description names methods, which may hold brackets: no markup.
+    activity_column = TextColumn("{task.description}", markup=False)
+    columns = (activity_column, BarColumn(), MofNCompleteColumn(), Rate(), TimeRemainingColumn())
     tasks: dict[str, TaskID] = {}
     with Progress(*columns, console=Console(stderr=True)) as bars:
 

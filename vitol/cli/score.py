@@ -10,6 +10,7 @@ from rich.console import Console
 
 from vitol.cli.console import errors_in_words, examples, progress_bars
 from vitol.cli.score_options import Policy, chosen_policies, read_methods
+from vitol.cli.score_outputs import check_outputs, faults_file, faults_text
 from vitol.cli.score_table import show_scores
 
 EXAMPLES = examples(
@@ -32,7 +33,7 @@ def score(
         ),
     ],
     metadata: Annotated[
-        Path, typer.Option(metavar="FOLDER", help="The split's four text files, in the WSOL format.")
+        Path, typer.Option(metavar="METADATA", help="Folder of the split's text files, in the WSOL format.")
     ],
     logits: Annotated[
         list[str] | None,
@@ -48,14 +49,19 @@ def score(
     ] = None,
     masks: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="Pixel masks, <image id without extension>.png. Gives PxAP."),
+        typer.Option(
+            metavar="FOLDER",
+            help="Pixel masks, <image id without extension>.png, one for every image that is scored: a missing one is "
+            "a fault, also with --allow-missing. Gives PxAP.",
+        ),
     ] = None,
     policy: Annotated[
         list[Policy] | None,
         typer.Option(
             metavar="POLICY",
-            help="oracle-per-iou, oracle-single, validation or fixed; repeat for more. If not given, oracle-per-iou "
-            "and those that the other options are for.",
+            help="oracle-per-iou (the best on these images, for each IoU), oracle-single (the best on these images, "
+            "one for all), validation (chosen on other images) or fixed (given); repeat for more. Without it "
+            "oracle-per-iou and those that the other options are for.",
             rich_help_panel=CHOICE,
         ),
     ] = None,
@@ -76,21 +82,23 @@ def score(
     val_maps: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="[NAME=]FOLDER", help="Maps of other images, to choose them on.", rich_help_panel=CHOICE
+            metavar="[NAME=]FOLDER",
+            help="Maps of other images, to choose thresholds on.",
+            rich_help_panel=CHOICE,
         ),
     ] = None,
     val_metadata: Annotated[
         Path | None,
-        typer.Option(metavar="FOLDER", help="The text files of those images.", rich_help_panel=CHOICE),
+        typer.Option(metavar="METADATA", help="The text files of those images.", rich_help_panel=CHOICE),
     ] = None,
     val_logits: Annotated[
         list[str] | None,
-        typer.Option(metavar="[NAME=]FILE", help="Their logits.", rich_help_panel=CHOICE),
+        typer.Option(metavar="[NAME=]FILE", help="Logits of those images.", rich_help_panel=CHOICE),
     ] = None,
     val_predicted_maps: Annotated[
         list[str] | None,
         typer.Option(
-            "--val-predicted", metavar="[NAME=]FOLDER", help=f"{OF_PREDICTED}.", rich_help_panel=CHOICE
+            metavar="[NAME=]FOLDER", help=f"{OF_PREDICTED}, of those images.", rich_help_panel=CHOICE
         ),
     ] = None,
     reference_nan: Annotated[
@@ -144,16 +152,13 @@ def score(
     fault of the files is listed, and nothing is scored while there is one.
     """
     from vitol.datasets.faults import DatasetFaults
-    from vitol.score_report import check_free, check_free_file, save, save_faults, save_report
+    from vitol.score_report import save, save_faults, save_report
     from vitol.scoring import read_scored_split, score_methods
 
     command = shlex.join(["vitol", *sys.argv[1:]])
     list_of_faults = faults_file(out or json)
     with errors_in_words():
-        if out is not None:
-            check_free(out, force)
-        if json is not None:
-            check_free_file(json, force)
+        check_outputs(out, json, list_of_faults, force)
         given = (logits, predicted_maps, val_maps, val_logits, val_predicted_maps)
         methods = read_methods(maps, *(values or [] for values in given))
         chosen = chosen_policies(policy, threshold, val_maps, val_metadata, val_cut)
@@ -178,24 +183,17 @@ def score(
                     progress=show,
                 )
         except DatasetFaults as error:
-            if list_of_faults is None:
-                raise
-            save_faults(error.faults, list_of_faults)
-            raise ValueError(f"{error}\n  all of them: {list_of_faults}") from error
+            if list_of_faults is not None:
+                save_faults(error.faults, list_of_faults)
+            raise ValueError(faults_text(error, list_of_faults)) from error
+        # Before files are written, which may fail: what was waited for is not lost.
+        show_scores(scores, metadata)
         if out is not None:
             save(scores, out, force, command)
         if json is not None:
             save_report(scores, json, force, command)
         if list_of_faults is not None:
             list_of_faults.unlink(missing_ok=True)  # of an earlier run: they are mended
-    show_scores(scores, metadata)
     for label, path in (("scores", out and out / "*.csv, score.png, report.json"), ("report", json)):
         if path is not None:
             Console().print(f"{label:<8}{path}", soft_wrap=True, highlight=False, markup=False)
-
-
-def faults_file(result: Path | None) -> Path | None:
-    """Where faults are listed: beside the result that there is not; None if none was asked for."""
-    if result is None:
-        return None
-    return (result if result.name else result.resolve()).with_name(f"{result.resolve().name}.faults.csv")

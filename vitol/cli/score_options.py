@@ -5,6 +5,8 @@ from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vitol.wording import counted
+
 if TYPE_CHECKING:
     from vitol.scoring import Method
 
@@ -41,12 +43,12 @@ def read_methods(
             f"two methods are called {twice!r}; give each a name of its own, such as --maps {twice}-2=FOLDER"
         )
     if (val_logits or val_predicted) and not val_maps:
-        raise ValueError("--val-logits and --val-predicted go with --val-maps, which is missing")
+        raise ValueError("--val-logits and --val-predicted-maps go with --val-maps, which is missing")
     of_logits = assign("--logits", logits, names, shared=True)
     of_predicted = assign("--predicted-maps", predicted, names)
     of_val = assign("--val-maps", val_maps, names)
     of_val_logits = assign("--val-logits", val_logits, names, shared=True)
-    of_val_predicted = assign("--val-predicted", val_predicted, names)
+    of_val_predicted = assign("--val-predicted-maps", val_predicted, names)
     return [
         Method(
             name,
@@ -88,7 +90,8 @@ def assign(option: str, texts: Sequence[str], names: Sequence[str], shared: bool
             paths *= len(names)
         if len(paths) != len(names):
             raise ValueError(
-                f"{option} is given {len(paths)} times for {len(names)} methods; say which it is for: "
+                f"{option} is given {counted(len(paths), 'time')} for {counted(len(names), 'method')}; say which it "
+                "is for: "
                 f"{option} {names[0]}={paths[0]}"
             )
         return dict(zip(names, paths, strict=True))

@@ -7,12 +7,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from vitol.wording import counted
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from vitol.scores import Comparison, MethodScores, Scores
 
-FIRST_COLUMN, COLUMN = 18, 22  # characters of a table's columns, borders included
+# Characters of a table's columns, borders included; "100.0 [100.0, 100.0]" fits.
+FIRST_COLUMN, COLUMN = 18, 23
 SHOWN = 12  # differences said in words at most
 LABELS = {
     "GTKnownLocV1": "GT-known V1",
@@ -32,9 +35,10 @@ LEGEND = (
 def show_scores(scores: "Scores", metadata: Path) -> None:
     """Print the measurements, who beats whom, and what there is to know of the maps."""
     console = Console()
-    title = f"{len(scores.split):,} images of {metadata}: percent, 95% intervals over images"
+    title = f"{counted(len(scores.split), 'image')} of {metadata}: percent, 95% intervals over images"
     console.print(title, soft_wrap=True, highlight=False, markup=False)
-    tables = -(-len(scores.methods) * COLUMN // max(console.width - FIRST_COLUMN, COLUMN))
+    most = max(1, (console.width - FIRST_COLUMN) // COLUMN)
+    tables = -(-len(scores.methods) // most)
     beside = -(-len(scores.methods) // tables)
     for start in range(0, len(scores.methods), beside):
         console.print(score_table(scores, scores.methods[start : start + beside]))
@@ -99,10 +103,11 @@ def trap_lines(scores: "Scores") -> list[str]:
     lines = []
     if scores.validation:
         source = "cut from the same split, and not scored" if scores.val_cut else "of the validation split"
-        lines.append(f"validation: thresholds chosen on {scores.validation:,} images {source}")
+        chosen = "thresholds" if "validation" in scores.policies else "no thresholds"
+        lines.append(f"validation: {chosen} chosen on {counted(scores.validation, 'image')} {source}")
     if scores.left_out:
         shown = ", ".join(scores.left_out[:3]) + (", ..." if len(scores.left_out) > 3 else "")
-        lines.append(f"left out: {len(scores.left_out):,} images without a map: {shown}")
+        lines.append(f"left out: {counted(len(scores.left_out), 'image')} without a map: {shown}")
     methods: dict[str, list[str]] = {}  # by what is said of them
     for method in scores.methods:
         if method.naming:
