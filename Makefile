@@ -31,9 +31,11 @@ lint: env ## check style and types
 	ruff format --check .
 	mypy
 
-bench: env ## run the benchmarks, one after another
+bench: env ## run the benchmarks, one after another (the scorer's needs `make repro` first)
 	python -m experiments.benchmarks.training_step
 	python -m experiments.benchmarks.maps
+	python -m experiments.benchmarks.scorer
+	python -m experiments.benchmarks.shards
 
 notebooks: env ## execute the notebooks to results/notebooks (needs `make repro` first)
 	mkdir -p results/notebooks

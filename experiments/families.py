@@ -139,7 +139,7 @@ def attempt(family: Family) -> Trial:
         try:
             kept = keeps(model, images, name)
         except CaptureError as error:
-            errors[name] = str(error)
+            errors[name] = str(error).removeprefix(f"{ABOUT[name].title} ")  # alike for all methods
             continue
         broken = [law for law, held in zip(LAWS, kept, strict=True) if not held]
         if broken:
