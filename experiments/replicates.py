@@ -1,4 +1,4 @@
-"""Bootstrap replicates of measurements as a file, so that models of different stages can be compared in pairs."""
+"""Bootstrap replicates of measurements as files, so that models of different stages can be compared in pairs."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 
 from vitol.accuracy import Measurement
 
-FILE = "replicates.npz"
+TABLE, REPLICATES = "replicates.csv", "replicates.npy"  # no .npz: its bytes depend on Python's version
 KEYS = ["seed", "subset", "map", "metric", "policy"]
 
 
@@ -20,23 +20,19 @@ def write_replicates(frame: pd.DataFrame, folder: Path) -> None:
         frame: Rows with KEYS and the fields of a `Measurement`.
         folder: Where to.
     """
-    np.savez_compressed(
-        folder / FILE,
-        keys=frame[KEYS].astype(str).to_numpy(dtype=np.str_),
-        n_images=frame["n_images"].to_numpy(),
-        value=frame["value"].to_numpy(),
-        replicates=np.stack(frame["replicates"].tolist()).astype(np.float32),
-    )
+    frame[[*KEYS, "n_images", "value"]].to_csv(folder / TABLE, index=False, lineterminator="\n")
+    replicates = np.stack(frame["replicates"].tolist()).astype(np.float32)
+    np.save(folder / REPLICATES, replicates, allow_pickle=False)
 
 
 def read_replicates(folder: Path) -> dict[tuple[str, ...], Measurement]:
     """What `write_replicates` kept, by KEYS; without intervals and thresholds, which stand elsewhere."""
-    with np.load(folder / FILE, allow_pickle=False) as kept:
-        parts = [kept[name] for name in ("keys", "n_images", "value", "replicates")]
+    text = dict.fromkeys(KEYS, "str")
+    table = pd.read_csv(folder / TABLE, dtype=text, keep_default_na=False, float_precision="round_trip")
+    kept = np.load(folder / REPLICATES, allow_pickle=False).astype(np.float64)
     found: dict[tuple[str, ...], Measurement] = {}
-    for key, n_images, value, replicates in zip(*parts, strict=True):
-        seed, subset, name, metric, policy = (str(text) for text in key)
-        found[seed, subset, name, metric, policy] = Measurement(
-            metric, policy, float(value), np.nan, np.nan, int(n_images), None, replicates.astype(np.float64)
-        )
+    for row, replicates in zip(table.to_dict("records"), kept, strict=True):
+        key = tuple(row[name] for name in KEYS)
+        numbers = (row["value"], np.nan, np.nan, row["n_images"], None, replicates)
+        found[key] = Measurement(row["metric"], row["policy"], *numbers)
     return found
