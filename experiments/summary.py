@@ -9,11 +9,11 @@ import pandas as pd
 from experiments.differences import MAP_PAIRS, MODEL_PAIRS, SHOWN
 from experiments.names import METHODS, MODELS
 from experiments.stage import console
-from experiments.tabulate import COMMITTED, headline
+from experiments.tabulate import COMMITTED
 from vitol.accuracy import POLICIES
 from vitol.datasets.splits import TEST_CUT
 from vitol.measurements import read_scores
-from vitol.tables import NOT_RUN
+from vitol.tables import NOT_RUN, headline
 
 RUNS = ("mini", "cub20-deit_tiny", "ilsvrc300-deit_tiny")
 MAPS = ("AR", "GAR", "LRP", "Gaussian", "Full image")

@@ -12,7 +12,7 @@ from experiments.params import Params, read_params
 from experiments.stage import RESULTS, provenance, scores_folder
 from vitol.measurements import COLUMNS, read_scores, validate_measurements
 from vitol.policy_table import policy_table
-from vitol.tables import POLICY, PRESET, build_table
+from vitol.tables import build_table, headline
 
 PUBLISHED = Path("experiments/published")
 COMMITTED = Path("experiments/results")
@@ -43,12 +43,6 @@ def with_committed(params: Params, grid: pd.DataFrame, file: str) -> pd.DataFram
             frame[[key not in run for key in zip(frame["dataset"], frame["backbone"], strict=True)]]
         )
     return pd.concat(frames, ignore_index=True)[list(grid.columns)]
-
-
-def headline(frame: pd.DataFrame) -> pd.Series:
-    """Which rows are of all images, of the preset that made the paper's numbers and of [8]'s policy."""
-    known = {"subset": ["all"], "preset": ["", PRESET], "policy": ["", POLICY]}
-    return frame[list(known)].isin(known).all(axis=1)
 
 
 def metrics_of(grid: pd.DataFrame) -> dict[str, dict[str, dict[str, float]]]:

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 
 from experiments.names import MAP_FILES
-from vitol.accuracy import ORACLE_PER_IOU, Localizations
+from vitol.accuracy import Localizations
 from vitol.boxes import DISTINCT_THRESHOLDS
 from vitol.datasets.splits import Split
 from vitol.failures import predicted_boxes
 from vitol.map_views import map_views
 from vitol.score_figure import MethodView
+from vitol.tables import headline
 from vitol.views import COLUMNS, DELTAS, accuracy_over_threshold, ious_at
 
 VIEWS, CURVES = "views.csv", "curves.csv"
@@ -40,7 +41,7 @@ def views_of_seed(
     frames = []
     for (name, preset), file in MAP_FILES.items():
         if preset == "release":
-            rows = of_headline(measured[measured["map"] == name])
+            rows = measured[headline(measured) & (measured["map"] == name)]
             threshold = float(rows.loc[rows["metric"] == VIEWED, "threshold"].item())
             boxes = predicted_boxes(
                 np.load(maps / f"{file}.npy", allow_pickle=False), threshold, names=split.ids
@@ -61,12 +62,6 @@ def curves_of_seed(scored: dict[str, Localizations]) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)
 
 
-def of_headline(rows: pd.DataFrame) -> pd.DataFrame:
-    """The rows of all images, of the release preset and the policy of the headline, or without one."""
-    known = {"subset": ["all"], "preset": ["", "release"], "policy": ["", ORACLE_PER_IOU]}
-    return rows[rows[list(known)].isin(known).all(axis=1)]
-
-
 def method_view(folder: Path, name: str, seed: int) -> MethodView:
     """What the picture shows of one map of a model, from what stage localize wrote of it.
 
@@ -79,8 +74,9 @@ def method_view(folder: Path, name: str, seed: int) -> MethodView:
     for file in ("measurements.csv", "thresholds.csv", VIEWS, CURVES):
         frame = pd.read_csv(folder / file, keep_default_na=False, dtype={"group": "str"})
         of[file] = frame[(frame["map"] == name) & (frame["seed"] == seed)]
-    rows = of_headline(of["measurements.csv"]).to_dict("records")
-    chosen = of_headline(of["thresholds.csv"]).set_index("metric")["threshold"]
+    of = {file: frame[headline(frame)] if "policy" in frame else frame for file, frame in of.items()}
+    rows = of["measurements.csv"].to_dict("records")
+    chosen = of["thresholds.csv"].set_index("metric")["threshold"]
     views = of[VIEWS].astype({column: "float" for column in ("value", "ci_low", "ci_high", "mean_iou")})
     n_images = rows[0]["n_images"]
     part = {view: of_view.set_index("group")["value"] for view, of_view in views.groupby("view", sort=False)}
