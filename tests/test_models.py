@@ -73,9 +73,18 @@ def test_a_missing_or_damaged_checkpoint_is_named(checkpoint):
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     with pytest.raises(CheckpointError, match="is not a safetensors file"):
         load_checkpoint(checkpoint)
-    checkpoint.with_suffix(".json").write_text("{}")
-    with pytest.raises(CheckpointError, match=r"seed0\.json is not the record of a vitol checkpoint"):
+
+
+@pytest.mark.parametrize("metadata", [None, {"vitol": "{"}, {"vitol": "{}"}])
+def test_weights_without_a_record_are_no_checkpoint(checkpoint, metadata):
+    save_file(load_file(checkpoint), checkpoint, metadata=metadata)
+    with pytest.raises(CheckpointError, match=r"seed0\.safetensors has no record of a vitol checkpoint"):
         load_checkpoint(checkpoint)
+
+
+def test_the_record_travels_in_the_file_of_the_weights(checkpoint):
+    checkpoint.with_suffix(".json").unlink()
+    assert load_checkpoint(checkpoint)[1] == RECORD
 
 
 def test_tensors_that_do_not_fit_are_listed(checkpoint):
@@ -83,7 +92,7 @@ def test_tensors_that_do_not_fit_are_listed(checkpoint):
     tensors["stray"] = torch.zeros(1)
     tensors["norm.bias"] = torch.zeros(7)
     del tensors["cls_token"]
-    save_file(tensors, checkpoint)
+    save_file(tensors, checkpoint, metadata={"vitol": json.dumps(RECORD)})
     with pytest.raises(CheckpointError) as error:
         load_checkpoint(checkpoint)
     for text in (

@@ -625,7 +625,7 @@ def test_weights_that_are_not_safetensors_are_refused(weights):
         ("test_vitt", "timm knows no model 'test_vitt'; near it: test_"),
         ("test_vit.nobody", "timm knows no weights 'test_vit.nobody'; it knows test_vit.r160_in1k"),
         ("test_vit2", "VITOL_WEIGHTS is set, but there is no .*test_vit2.safetensors"),
-        ("nowhere/model.safetensors", "model.safetensors is missing; a checkpoint is"),
+        ("nowhere/model.safetensors", "model.safetensors is missing; give a safetensors"),
     ],
 )
 def test_a_model_that_is_not_there_is_an_error_that_says_what_is(weights, name, text):

@@ -16,7 +16,11 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_model, save_model
 from torch import nn
 
+from vitol.atomic import atomic_file
+
 WEIGHTS_VARIABLE = "VITOL_WEIGHTS"
+RECORD = "vitol"
+"""What made a checkpoint stands under this name in the header of its file."""
 
 
 class CheckpointError(ValueError):
@@ -117,56 +121,61 @@ def unfused_attention(model: nn.Module) -> Iterator[None]:
 
 
 def save_checkpoint(path: Path, model: nn.Module, record: Mapping[str, Any]) -> None:
-    """Write `path` (safetensors) and beside it a JSON of what made the weights, each atomically.
+    """Write weights with what made them, in one file: all of it or nothing, whenever the process ends.
+
+    An earlier checkpoint stays as it was until the new one is whole on the disk. What made the weights is in the
+    file's header, and for people once more beside it as JSON.
 
     Args:
         path: Ends in `.safetensors`; the JSON gets the same name with `.json`.
         model: The model; its tensors are written under timm's names.
         record: JSON-able facts. `architecture`, `options` and `num_classes` are needed for loading.
+
+    Raises:
+        ValueError: If the record lacks one of those.
+        CheckpointError: If a file cannot be written.
     """
     missing = {"architecture", "options", "num_classes"} - set(record)
     if missing:
         raise ValueError(
             f"the checkpoint's record lacks {', '.join(sorted(missing))}; it could not be loaded again"
         )
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
-    save_model(model, str(partial))
-    partial_record = path.with_name(path.name + ".json.partial")
-    partial_record.write_text(
-        json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n", encoding="utf-8"
-    )
-    partial.replace(path)
-    partial_record.replace(path.with_suffix(".json"))
+    text = json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n"
+    try:
+        with atomic_file(path) as partial:
+            save_model(model, str(partial), metadata={RECORD: text})
+        with atomic_file(path.with_suffix(".json")) as partial:
+            partial.write_text(text, encoding="utf-8")
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} could not be written ({error}); make room or let its folder be written to, and run again"
+        ) from error
 
 
 def load_checkpoint(path: Path, *, num_classes: int | None = None) -> tuple[nn.Module, dict[str, Any]]:
     """Read a checkpoint written by `save_checkpoint`.
 
     Args:
-        path: The safetensors file; its JSON lies beside it.
+        path: The safetensors file; the JSON beside it is not read.
         num_classes: The number of classes it must have; None to accept any.
 
     Returns:
         The model in eval mode, on the CPU, and the record.
 
     Raises:
-        CheckpointError: If a file is missing or damaged, tensors do not fit, or the class count differs.
+        CheckpointError: If the file is missing, damaged or no vitol checkpoint, tensors do not fit, or the class
+            count differs.
     """
-    record_path = path.with_suffix(".json")
-    for file in (path, record_path):
-        if not file.is_file():
-            raise CheckpointError(
-                f"{file} is missing; a checkpoint is a safetensors file and a JSON of the same name"
-            )
+    with _opened(path) as file:
+        text = (file.metadata() or {}).get(RECORD, "")
     try:
-        record = json.loads(record_path.read_text(encoding="utf-8"))
+        record = json.loads(text)
         count = int(record["num_classes"])
         architecture, options = record["architecture"], record["options"]
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"{record_path} is not the record of a vitol checkpoint ({error!r}); "
-            "write it with save_checkpoint"
+            f"{path} has no record of a vitol checkpoint in its header ({error!r}); write it with save_checkpoint, "
+            "or give weights without a record together with their timm architecture"
         ) from error
     if num_classes is not None and count != num_classes:
         raise CheckpointError(
@@ -191,20 +200,27 @@ def _classifiers(model: nn.Module) -> tuple[str, ...]:
     return (named,) if isinstance(named, str) else tuple(named)
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
+    """A safetensors file, its damage in words."""
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing; give a safetensors file with timm's parameter names")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path} is not a safetensors file ({error}); other formats are not read"
+        ) from error
+
+
 def _check_names(path: Path, model: nn.Module, *, classifier_too: bool = False) -> dict[str, tuple[int, ...]]:
     """Compare a file's tensor names and shapes with the model's, and return the file's shapes.
 
     The shape of the classifier may differ unless `classifier_too`.
     """
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing; give a safetensors file with timm's parameter names")
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
-    except SafetensorError as error:
-        raise CheckpointError(
-            f"{path} is not a safetensors file ({error}); other formats are not read"
-        ) from error
+    with _opened(path) as file:
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     free = () if classifier_too else _classifiers(model)
     faults = [f"{name} is missing" for name in sorted(wanted.keys() - shapes.keys())]
