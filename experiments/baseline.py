@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import torch
@@ -12,6 +13,7 @@ from experiments.params import read_params
 from experiments.stage import checkpoint_path, options, provenance
 from vitol.datasets.images import MEAN, STD
 from vitol.models import create_model, file_digest, find_weights, save_checkpoint
+from vitol.processes import start, team
 
 
 def describe(weights: str | Path | None) -> str:
@@ -47,7 +49,8 @@ def main(dataset: str, backbone_name: str) -> None:
                         f"params.yaml trains nothing for the baseline of {dataset!r}, but {backbone_name!r} has no "
                         f"weights with a head of its {len(names)} classes; give it a baseline recipe"
                     )
-                save_checkpoint(checkpoint, model, {**record, "seed": seed})
+                if team().is_main_process:
+                    save_checkpoint(checkpoint, model, {**record, "seed": seed})
                 continue
             facts[f"seed{seed}"] = fit(
                 model,
@@ -63,4 +66,6 @@ def main(dataset: str, backbone_name: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*options(__doc__, "dataset", "backbone"))
+    arguments = options(__doc__, "dataset", "backbone")
+    start("experiments.baseline", sys.argv[1:], read_params().processes)
+    main(*arguments)

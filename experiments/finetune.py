@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from contextlib import nullcontext
 
 from experiments.fit import fit
@@ -11,6 +12,7 @@ from experiments.params import read_params
 from experiments.stage import checkpoint_path, options, provenance
 from vitol.models import load_checkpoint
 from vitol.padl import insert_padl
+from vitol.processes import start
 
 # Of the baseline's record, what holds for the fine-tuned model too.
 KEPT = ("architecture", "options", "num_classes", "weights", "classes", "mean", "std")
@@ -59,4 +61,6 @@ def main(dataset: str, backbone_name: str, variant: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*options(__doc__, "dataset", "backbone", "variant"))
+    arguments = options(__doc__, "dataset", "backbone", "variant")
+    start("experiments.finetune", sys.argv[1:], read_params().processes)
+    main(*arguments)

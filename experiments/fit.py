@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -12,11 +13,14 @@ from torch import nn
 
 from experiments.inputs import images_root
 from experiments.params import Params
-from experiments.stage import console, data_folder, progress_bar
+from experiments.resume import code_digest, data_digest, resume_folder, weights_digest
+from experiments.stage import console, data_folder, package_versions, progress_bar
 from vitol.datasets.images import SplitImages, TrainImages
 from vitol.datasets.splits import read_split
-from vitol.models import describe_device, find_device, save_checkpoint
+from vitol.models import describe_device, save_checkpoint
+from vitol.processes import team
 from vitol.recipe import Recipe
+from vitol.snapshots import Snapshots
 from vitol.training import EpochRecord, train
 
 
@@ -37,61 +41,97 @@ def fit(
     seed: int,
     draws: int,
 ) -> dict[str, Any]:
-    """Train a model and write checkpoint and log.
+    """Train a model and write checkpoint and log; go on where an earlier call with equal arguments was broken off.
+
+    Several processes share the training; the first one writes.
 
     Args:
         model: The model, p-ADL in it where wanted.
         checkpoint: The file to write, `.safetensors`; its log goes beside it as `.csv`.
         record: What made the model; schedule, seeds and final figures are added.
         recipe: The schedule.
-        params: The settings, for the sides of the images and the workers.
+        params: The settings, for the sides of the images, the workers and the snapshots.
         dataset: A prepared data set.
         backbone: The model's name in params.yaml.
         seed: Seed of the run, recorded.
         draws: Seed of order, crops, dropout and p-ADL, recorded.
 
     Returns:
-        Device, throughput and wall time of the training, for the provenance.
+        Device, processes, throughput and wall time of the training, for the provenance; and where it went on from,
+        if it did.
     """
-    folder, root = data_folder(dataset), images_root(dataset, params.grid.datasets[dataset])
+    source = params.grid.datasets[dataset]
+    folder, root = data_folder(dataset), images_root(dataset, source)
     sides = params.backbones[backbone]
     images = TrainImages(read_split(folder / "train"), root, sides.image_size, sides.resize, draws)
     validation = None
     if (folder / "val").exists():
         validation = SplitImages(read_split(folder / "val"), root, sides.image_size)
+    processes = team()
+    record = {**record, "recipe": asdict(recipe), "seed": seed, "draws": draws}
+    name = checkpoint.parent.name
+    resume, settings = resume_folder(
+        f"{dataset}-{backbone}-{name}-seed{seed}",
+        {
+            **record,
+            "image_size": sides.image_size,
+            "resize": sides.resize,
+            "data": data_digest(dataset, source),
+            "start": weights_digest(model),
+            "code": code_digest(),
+            "packages": package_versions(),
+            "device": processes.device.type,
+        },
+    )
+    snapshots = Snapshots(resume, settings, params.snapshots.every_seconds)
+    found = snapshots.position()
+    if found.epoch or found.step:
+        console.print(f"{name} seed {seed} goes on after {found.epoch} epochs and {found.step} steps")
     log: list[EpochRecord] = []
     start = time.perf_counter()
+    seconds, images_done = 0.0, 0
     with progress_bar() as bar:
-        task = bar.add_task(checkpoint.parent.name, total=None)
+        task = bar.add_task(name, total=None)
         epochs = train(
-            model.to(find_device()),
+            model.to(processes.device),
             images,
             recipe,
             validation=validation,
             seed=draws,
             workers=params.workers,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
+            snapshots=snapshots,
         )
         for epoch in epochs:
             log.append(epoch)
+            if epoch.epoch <= found.epoch:
+                continue
             seconds = time.perf_counter() - start
+            images_done = (epoch.epoch - found.epoch) * len(images) - found.seen
             console.print(
-                f"{checkpoint.parent.name} seed {seed} epoch {epoch.epoch:2d}/{recipe.epochs}  "
+                f"{name} seed {seed} epoch {epoch.epoch:2d}/{recipe.epochs}  "
                 f"loss {epoch.train_loss:.3f}  train top-1 {epoch.train_top1:.1f}%  "
-                f"val top-1 {percent(epoch.val_top1)}  "
-                f"{epoch.epoch * len(images) / seconds:.0f} images/s"
+                f"val top-1 {percent(epoch.val_top1)}  {images_done / seconds:.0f} images/s"
             )
-    record = {**record, "recipe": asdict(recipe), "seed": seed, "draws": draws, "final": asdict(log[-1])}
-    save_checkpoint(checkpoint, model.cpu(), record)
-    with checkpoint.with_suffix(".csv").open("w", newline="", encoding="utf-8") as handle:
+    if processes.is_main_process:
+        save_checkpoint(checkpoint, model.cpu(), {**record, "final": asdict(log[-1])})
+        write_log(checkpoint.with_suffix(".csv"), log)
+        shutil.rmtree(resume)
+    return {
+        "device": describe_device(),
+        "processes": processes.num_processes,
+        "train_seconds": round(seconds, 1),
+        "images_per_second": round(images_done / seconds, 1) if seconds else None,
+        "went_on_after": {"epochs": found.epoch, "steps": found.step},
+    }
+
+
+def write_log(path: Path, log: list[EpochRecord]) -> None:
+    """An epoch a row."""
+    with path.open("w", newline="", encoding="utf-8") as handle:
         writer = csv.DictWriter(handle, EpochRecord.columns(), lineterminator="\n")
         writer.writeheader()
         writer.writerows(
             {name: "" if value is None else f"{value:.6g}" for name, value in asdict(epoch).items()}
             for epoch in log
         )
-    return {
-        "device": describe_device(),
-        "train_seconds": round(seconds, 1),
-        "images_per_second": round(recipe.epochs * len(images) / seconds, 1),
-    }

@@ -88,6 +88,12 @@ class Dataset(Strict):
     finetune: Recipe | None
 
 
+class SnapshotSettings(Strict):
+    """How often training leaves a state to go on from after an interruption."""
+
+    every_seconds: float = Field(ge=0)
+
+
 class Explain(Strict):
     """Settings of map generation."""
 
@@ -130,6 +136,8 @@ class Params(Strict):
     backbones: dict[str, Backbone]
     datasets: dict[str, Dataset]
     workers: int = Field(ge=0)
+    processes: int = Field(gt=0)
+    snapshots: SnapshotSettings
     explain: Explain
     randomize: Randomize
     bootstrap: Bootstrap

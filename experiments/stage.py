@@ -33,8 +33,11 @@ from rich.text import Text
 RESULTS = Path("results")
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless", "pandas", "pillow")
 
+# Of the processes that share a stage, the first one speaks and writes; torch, which knows it too, is not needed here.
+MAIN = os.environ.get("RANK", "0") == "0"
+
 # Seen as a terminal or not, lines are as wide as the tables need.
-console = Console(width=None if sys.stdout.isatty() else 160)
+console = Console(width=None if sys.stdout.isatty() else 160, quiet=not MAIN)
 
 
 def data_folder(dataset: str) -> Path:
@@ -118,6 +121,8 @@ def progress_bar() -> Progress:
 def provenance(name: str, **config: Any) -> Iterator[dict[str, Any]]:
     """Write `results/provenance/<name>.json` when the stage's work is done: what made its outputs.
 
+    Of several processes that share the stage, the first one does.
+
     The file is no output that DVC tracks: it holds times, and reruns of equal code must give equal outputs.
 
     Args:
@@ -130,11 +135,13 @@ def provenance(name: str, **config: Any) -> Iterator[dict[str, Any]]:
     start = time.perf_counter()
     extra: dict[str, Any] = {}
     yield extra
+    if not MAIN:
+        return
     record = {
         "stage": name,
         "commit": _commit(),
         "python": platform.python_version(),
-        "packages": {package: version(package) for package in PACKAGES},
+        "packages": package_versions(),
         "machine": platform.machine(),
         "cpus": os.cpu_count(),
         "wall_seconds": round(time.perf_counter() - start, 1),
@@ -145,6 +152,11 @@ def provenance(name: str, **config: Any) -> Iterator[dict[str, Any]]:
     folder.mkdir(parents=True, exist_ok=True)
     text = json.dumps(record, indent=2, sort_keys=True) + "\n"
     (folder / f"{name}.json").write_text(text, encoding="utf-8")
+
+
+def package_versions() -> dict[str, str]:
+    """Versions of the packages that results depend on."""
+    return {package: version(package) for package in PACKAGES}
 
 
 def _commit() -> str:

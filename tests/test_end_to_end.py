@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -28,6 +29,7 @@ from experiments import (
 from experiments.names import MAP_FILES
 from vitol.accuracy import POLICIES, Localizations, measure
 from vitol.boxes import best_ious_of_maps, score_map
+from vitol.chunks import Chunks
 from vitol.datasets import mini
 from vitol.datasets.images import MEAN, STD, TrainImages
 from vitol.datasets.splits import make_split, read_split
@@ -35,6 +37,7 @@ from vitol.floors import full_image_ious, gaussian_ious
 from vitol.measurements import COLUMNS, read_scores
 from vitol.models import file_digest
 from vitol.pxap import pixel_counts, pxap, scale_mask
+from vitol.snapshots import Snapshots
 
 COUNTS = {
     "train": {"plain": 24, "clutter": 8},
@@ -422,3 +425,48 @@ def test_publishing_a_grid_that_was_not_run_is_refused_and_keeps_what_is_there(p
         publish.main("kept")
     assert target.read_text() == "as it was"
     kept.write_text(content)
+
+
+def test_stages_that_are_broken_off_go_on_from_there_and_end_as_they_would_have(project, monkeypatch):
+    monkeypatch.chdir(project)
+    models, maps = project / "results/models/mini/small/mmp", project / "results/maps/mini/small/mmp"
+    resume = project / "results/resume"
+    before = {
+        path: path.read_bytes() for folder in (models, maps) for path in folder.rglob("*") if path.is_file()
+    }
+    assert not list(resume.iterdir())
+    params = yaml.safe_load((project / "params.yaml").read_text())
+    (project / "params.yaml").write_text(yaml.safe_dump(params | {"snapshots": {"every_seconds": 0}}))
+    calls = count()
+    save = Snapshots.save
+
+    def break_off(*arguments):
+        save(*arguments)
+        if next(calls) == 1:  # each seed takes one, at the end of its only epoch
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Snapshots, "save", break_off)
+    with pytest.raises(KeyboardInterrupt):
+        finetune.main("mini", "small", "mmp")
+    (left,) = resume.iterdir()
+    assert left.name.startswith("mini-small-mmp-seed1-")
+    assert {path.name for path in left.iterdir()} == {"settings.json", "snapshot.safetensors"}
+    finetune.main("mini", "small", "mmp")
+    facts = json.loads((project / "results/provenance/finetune-mini-small-mmp.json").read_text())
+    assert facts["seed1"]["went_on_after"] == {"epochs": 1, "steps": 0}
+
+    write, written = Chunks.write, []
+
+    def break_off_after_the_first(chunks, chunk, arrays):
+        write(chunks, chunk, arrays)
+        written.append(chunks.path(chunk))
+        if len(written) == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Chunks, "write", break_off_after_the_first)
+    with pytest.raises(KeyboardInterrupt):
+        explain.main("mini", "small", "mmp")
+    explain.main("mini", "small", "mmp")
+    assert len(written) == len(set(written)) == 4  # test and val of two seeds, none of them twice
+    assert not list(resume.iterdir())
+    assert {path: path.read_bytes() for path in before} == before

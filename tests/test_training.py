@@ -3,74 +3,22 @@ import pytest
 import torch
 from PIL import Image
 from pydantic import TypeAdapter
+from toy import OPTIONS, RECIPE, toy_split, train_toy, weights
 
 from vitol.datasets.images import MEAN, STD, SplitImages, TrainImages
-from vitol.datasets.splits import Split
 from vitol.models import create_model
-from vitol.padl import insert_padl
 from vitol.recipe import Recipe
 from vitol.training import top1, train
-
-OPTIONS = {"img_size": 16, "patch_size": 8, "embed_dim": 16, "depth": 2, "num_heads": 2}
-RECIPE = {
-    "epochs": 3,
-    "lr": 3e-3,
-    "decay_every": 2,
-    "decay_factor": 0.1,
-    "warmup_epochs": 0.0,
-    "weight_decay": 0.0,
-    "batch_size": 8,
-    "optimizer": "adamw",
-    "precision": "fp32",
-    "label_smoothing": 0.0,
-    "clip_norm": 1.0,
-}
 
 
 @pytest.fixture
 def split(tmp_path):
-    """Thirty-two images of two classes, dark and bright, with noise."""
-    generator = np.random.default_rng(0)
-    ids, labels = [], []
-    for index in range(32):
-        label = index % 2
-        pixels = generator.normal(60 + 120 * label, 20, (20, 24, 3)).clip(0, 255).astype(np.uint8)
-        Image.fromarray(pixels).save(tmp_path / f"{index}.png")
-        ids.append(f"{index}.png")
-        labels.append(label)
-    sizes = np.tile([24, 20], (32, 1))
-    return Split(tuple(ids), np.array(labels), sizes, tuple(np.zeros((0, 4)) for _ in ids))
-
-
-def run(split, root, *, recipe=None, seed=0, workers=0, padl=None):
-    torch.manual_seed(0)
-    model = create_model("vit_tiny_patch16_224", 2, options=OPTIONS)
-    images = TrainImages(split, root, 16, 18, seed)
-    validation = SplitImages(split, root, 16)
-    steps = []
-    inserted = insert_padl(model, padl) if padl else None
-    log = list(
-        train(
-            model,
-            images,
-            recipe or Recipe(**RECIPE),
-            validation=validation,
-            seed=seed,
-            workers=workers,
-            progress=lambda done, total: steps.append((done, total)),
-        )
-    )
-    if inserted:
-        inserted.remove()
-    return model, log, steps
-
-
-def weights(model):
-    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+    return toy_split(tmp_path)
 
 
 def test_training_learns_what_is_there_to_learn(split, tmp_path):
-    model, log, steps = run(split, tmp_path)
+    steps = []
+    model, log = train_toy(split, tmp_path, progress=lambda done, total: steps.append((done, total)))
     assert log[-1].train_loss < log[0].train_loss and log[-1].val_top1 == 100
     assert [record.epoch for record in log] == [1, 2, 3]
     assert steps[-1] == (96, 96) and len(steps) == 12
@@ -79,16 +27,16 @@ def test_training_learns_what_is_there_to_learn(split, tmp_path):
 
 
 def test_equal_seeds_give_equal_weights_for_any_number_of_workers(split, tmp_path):
-    first = weights(run(split, tmp_path)[0])
-    assert torch.equal(first, weights(run(split, tmp_path)[0]))
-    assert torch.equal(first, weights(run(split, tmp_path, workers=2)[0]))
-    assert not torch.equal(first, weights(run(split, tmp_path, seed=1)[0]))
+    first = weights(train_toy(split, tmp_path)[0])
+    assert torch.equal(first, weights(train_toy(split, tmp_path)[0]))
+    assert torch.equal(first, weights(train_toy(split, tmp_path, workers=2)[0]))
+    assert not torch.equal(first, weights(train_toy(split, tmp_path, seed=1)[0]))
 
 
 @pytest.mark.parametrize("position", ["MMp", "MpM"])
 def test_padl_changes_training_reproducibly(split, tmp_path, position):
-    plain = weights(run(split, tmp_path)[0])
-    one, two = (weights(run(split, tmp_path, padl=position)[0]) for _ in range(2))
+    plain = weights(train_toy(split, tmp_path)[0])
+    one, two = (weights(train_toy(split, tmp_path, padl=position)[0]) for _ in range(2))
     assert torch.equal(one, two) and not torch.equal(one, plain)
 
 
@@ -98,15 +46,15 @@ def test_variants_see_the_same_images_in_the_same_order(split, tmp_path, monkeyp
     monkeypatch.setattr(
         TrainImages, "draw", lambda self, index: seen.append((self.epoch, index)) or original(self, index)
     )
-    run(split, tmp_path)
+    train_toy(split, tmp_path)
     control, seen[:] = list(seen), []
-    run(split, tmp_path, padl="MMp")
+    train_toy(split, tmp_path, padl="MMp")
     assert seen == control and len(seen) == 96
 
 
 def test_a_loss_that_is_not_finite_stops_with_epoch_and_step(split, tmp_path):
     with pytest.raises(ValueError, match=r"the loss is nan in epoch \d, step \d; lower the learning rate"):
-        run(split, tmp_path, recipe=Recipe(**{**RECIPE, "optimizer": "sgd", "lr": 1e30}))
+        train_toy(split, tmp_path, recipe=Recipe(**{**RECIPE, "optimizer": "sgd", "lr": 1e30}))
 
 
 def test_without_validation_images_the_log_says_so(split, tmp_path):

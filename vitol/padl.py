@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Literal, get_args
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 Position = Literal["MMp", "MpM"]
@@ -95,13 +96,27 @@ class PatchAttentionDropout(nn.Module):
         """Apply Eq. 6 to tokens of shape (B, N, D), class token included; same shape out."""
         if not self.training:
             return tokens
-        draw = torch.rand(len(tokens) if self.per_image else 1, 1, 1, device=tokens.device)
+        if self.per_image:
+            process, processes = this_process()
+            draw = torch.rand(processes * len(tokens), 1, 1, device=tokens.device)[process::processes]
+        else:
+            draw = torch.rand(1, 1, 1, device=tokens.device)
         mask = drop_mask(tokens, self.drop_threshold)
         return tokens * torch.where(draw < self.drop_rate, mask, importance_map(tokens))
 
     def extra_repr(self) -> str:
         """Show the layer's settings in a model's printout."""
         return f"drop_rate={self.drop_rate}, drop_threshold={self.drop_threshold}, per_image={self.per_image}"
+
+
+def this_process() -> tuple[int, int]:
+    """Number of this process, from 0, and of those that share every batch.
+
+    They draw the same numbers, for the whole batch, of which process r of p has the images r, r + p, r + 2p, ... (see
+    `vitol.batches`).
+    """
+    shared = dist.is_available() and dist.is_initialized()
+    return (dist.get_rank(), dist.get_world_size()) if shared else (0, 1)
 
 
 class InsertedPADL:

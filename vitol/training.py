@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
+from typing import Any
 
 import timm.optim
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Subset
 
+from vitol.batches import SharedBatches
 from vitol.datasets.images import SplitImages, TrainImages
 from vitol.models import unfused_attention
+from vitol.processes import team
 from vitol.recipe import Recipe
+from vitol.snapshots import Position, Snapshots
+
+LOOK_EVERY = 20
+"""Steps between two looks at the losses. A look waits for the device, so one at every step would keep it waiting."""
+
+FUSED = ("adam", "adamw", "sgd")
+"""Optimizers of timm's factory that are torch's own, with a fused kernel."""
 
 
 @dataclass(frozen=True)
@@ -45,13 +56,19 @@ def train(
     seed: int = 0,
     workers: int = 0,
     progress: Progress | None = None,
+    snapshots: Snapshots | None = None,
 ) -> Iterator[EpochRecord]:
     """Train a model in place, yielding a record after every epoch.
 
     The last epoch's weights are the result (section 4.3: "last saved checkpoint"); the validation accuracy
-    is logged and chooses nothing. Bit-identical for equal arguments on one CPU with one number of threads.
+    is logged and chooses nothing. Bit-identical for equal arguments on one CPU with one number of threads,
+    interrupted and gone on with or not.
     Every call starts at epoch 0: with the baseline's seed, fine-tuning would see the baseline's first epochs
     again, image by image and crop by crop. Give it another seed, the same for every variant.
+
+    Several processes (`vitol.processes`) share every batch, so the recipe means the same for any number of them:
+    equal batches, equal draws of p-ADL, a mean loss over the whole batch. Sums are rounded in another order. Where
+    a model has dropout of its own, every process draws the same one for its images.
 
     Args:
         model: A classifier; p-ADL may be in it. It is trained on the device its parameters are on.
@@ -59,76 +76,159 @@ def train(
         recipe: The schedule.
         validation: Images to report top-1 on after every epoch.
         seed: Seed of the order of the images, of dropout and of p-ADL's draws.
-        workers: Processes that decode images.
+        workers: Processes that decode images, for each process that trains.
         progress: Called with (images done, images in all) after every step.
+        snapshots: Where to go on from, and to leave the state for the next time. Of epochs that were done the
+            records are yielded again.
 
     Yields:
         One record an epoch.
 
     Raises:
-        ValueError: If the loss is not finite; the text says in which epoch and step.
+        ValueError: If the loss is not finite (the text says in which epoch and step), or the processes cannot
+            share a batch equally.
+        SnapshotError: If a snapshot cannot be written, or is not this run's.
     """
     device = next(model.parameters()).device
-    optimizer = timm.optim.create_optimizer_v2(
-        model, opt=recipe.optimizer, lr=recipe.lr, weight_decay=recipe.weight_decay
-    )
+    processes = team()
+    optimizer = create_optimizer(model, recipe, device)
     order = torch.Generator().manual_seed(seed)
+    batches = SharedBatches(
+        len(images), recipe.batch_size, order, processes.process_index, processes.num_processes
+    )
     loader = DataLoader(
         images,
-        batch_size=recipe.batch_size,
-        shuffle=True,
+        batch_sampler=batches,
         generator=order,
         num_workers=workers,
-        drop_last=len(images) > recipe.batch_size,
         pin_memory=device.type == "cuda",
     )
-    total = len(loader) * recipe.batch_size * recipe.epochs
-    done = 0
     torch.manual_seed(seed)
-    for epoch in range(recipe.epochs):
+    position = snapshots.restore(model, optimizer, order, device) if snapshots else Position()
+    yield from (EpochRecord(**record) for record in position.log)
+    # Its hooks average gradients over the processes; the parameters stay the model's own.
+    parallel = processes.prepare_model(model) if processes.num_processes > 1 else model
+    total = len(batches) * recipe.batch_size * recipe.epochs
+
+    def rate_of(epoch: int, step: int) -> float:
+        """Learning rate of a step, from 1."""
+        return recipe.lr_at(epoch + step / (len(batches) + 1))
+
+    def keep(order_before: Tensor) -> None:
+        """Take a snapshot of the present position, if it is time for one."""
+        if snapshots and processes.is_main_process and snapshots.due():
+            snapshots.save(position, model, optimizer, order_before, device)
+
+    for epoch in range(position.epoch, recipe.epochs):
         images.epoch = epoch
-        model.train()
-        loss_sum, right, seen = 0.0, 0, 0
-        for step, (batch, labels) in enumerate(loader):
-            rate = recipe.lr_at(epoch + (step + 1) / (len(loader) + 1))
+        batches.first = position.step
+        order_before = order.get_state()
+        parallel.train()
+        losses = Losses(position)
+        for batch, labels in loader:
             for group in optimizer.param_groups:
-                group["lr"] = rate
-            batch, labels = batch.to(device), labels.to(device)
+                group["lr"] = rate_of(epoch, losses.steps + 1)
+            batch, labels = batch.to(device, non_blocking=True), labels.to(device, non_blocking=True)
             with autocast(device, recipe.precision), attention_for(model, device):
-                logits = model(batch)
+                logits = parallel(batch)
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
-            if not torch.isfinite(loss):
-                raise ValueError(
-                    f"the loss is {loss.item()} in epoch {epoch + 1}, step {step + 1}; "
-                    "lower the learning rate, warm up, or train in fp32"
-                )
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             if recipe.clip_norm:
                 nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
             optimizer.step()
-            loss_sum += loss.item() * len(labels)
-            right += int((logits.argmax(dim=1) == labels).sum())
-            seen += len(labels)
-            done += recipe.batch_size
+            losses.add(loss.detach(), logits.detach(), labels)
             if progress:
-                progress(done, total)
-        val_top1 = top1(model, validation, recipe) if validation else None
-        yield EpochRecord(epoch + 1, rate, loss_sum / seen, 100 * right / seen, val_top1)
+                progress((epoch * len(batches) + losses.steps) * recipe.batch_size, total)
+            if losses.steps % LOOK_EVERY == 0:
+                losses.look(position)
+                keep(order_before)
+        losses.look(position)
+        val_top1 = top1(model, validation, recipe, workers) if validation else None
+        record = EpochRecord(
+            epoch + 1,
+            rate_of(epoch, len(batches)),
+            position.loss_sum / position.seen,
+            100 * position.right / position.seen,
+            val_top1,
+        )
+        position = Position(epoch=epoch + 1, log=[*position.log, asdict(record)])
+        keep(order.get_state())
+        yield record
     model.eval()
+
+
+class Losses:
+    """What the steps of an epoch came to, of all processes; left on the device until it is looked at.
+
+    Args:
+        position: Where in the epoch the first step is.
+    """
+
+    def __init__(self, position: Position) -> None:
+        self.steps = position.step
+        self._waiting: list[Tensor] = []
+
+    def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
+        """Note a step: mean loss, logits (b, C) and labels (b,) of this process's share of the batch."""
+        right = (logits.argmax(dim=1) == labels).sum()
+        self._waiting.append(
+            torch.stack([loss.double(), right.double(), right.new_tensor(len(labels)).double()])
+        )
+        self.steps += 1
+
+    def look(self, position: Position) -> None:
+        """Add the steps since the last look to a position.
+
+        Raises:
+            ValueError: If a loss is not finite, in all processes alike.
+        """
+        if not self._waiting:
+            return
+        # (steps, 3). Shares are equal, so the mean over processes of the mean loss is that of the batch.
+        found = team().reduce(torch.stack(self._waiting), "sum")
+        self._waiting.clear()
+        found[:, 0] /= team().num_processes
+        for loss, right, seen in found.tolist():
+            position.step += 1
+            if not math.isfinite(loss):
+                raise ValueError(
+                    f"the loss is {loss} in epoch {position.epoch + 1}, step {position.step}; "
+                    "lower the learning rate, warm up, or train in fp32"
+                )
+            position.loss_sum += loss * seen
+            position.right += int(right)
+            position.seen += int(seen)
+
+
+def create_optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
+    """The recipe's optimizer, with a fused kernel on a GPU where torch has one.
+
+    On the CPU fusing gains nothing that `experiments/benchmarks/training_step.py` could measure.
+    """
+    arguments: dict[str, Any] = {
+        "opt": recipe.optimizer,
+        "lr": recipe.lr,
+        "weight_decay": recipe.weight_decay,
+    }
+    if device.type == "cuda" and recipe.optimizer in FUSED:
+        arguments["fused"] = True
+    return timm.optim.create_optimizer_v2(model, **arguments)
 
 
 @torch.no_grad()
-def top1(model: nn.Module, images: SplitImages, recipe: Recipe) -> float:
-    """Top-1 accuracy on a split, in percent; leaves the model in eval mode."""
+def top1(model: nn.Module, images: SplitImages, recipe: Recipe, workers: int = 0) -> float:
+    """Top-1 accuracy on a split, in percent; leaves the model in eval mode. Processes share the images."""
     device = next(model.parameters()).device
+    processes = team()
+    own = Subset(images, range(processes.process_index, len(images), processes.num_processes))
     model.eval()
-    right = 0
-    for batch, labels in DataLoader(images, batch_size=4 * recipe.batch_size):
+    right = torch.zeros((), dtype=torch.long, device=device)
+    for batch, labels in DataLoader(own, batch_size=4 * recipe.batch_size, num_workers=workers):
         with autocast(device, recipe.precision):
             logits: Tensor = model(batch.to(device))
-        right += int((logits.argmax(dim=1).cpu() == labels).sum())
-    return 100 * right / len(images)
+        right += (logits.argmax(dim=1) == labels.to(device)).sum()
+    return 100 * int(processes.reduce(right, "sum")) / len(images)
 
 
 def attention_for(model: nn.Module, device: torch.device) -> AbstractContextManager[None]:
