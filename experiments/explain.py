@@ -26,7 +26,7 @@ from experiments.stage import (
     replaced,
 )
 from vitol.chunks import Chunks
-from vitol.datasets.images import SplitImages
+from vitol.datasets.images import SplitImages, normalise
 from vitol.datasets.splits import read_split
 from vitol.maps import Method, explain
 from vitol.models import describe_device, file_digest, load_checkpoint
@@ -77,7 +77,7 @@ def make_maps(
         for chunk in waiting:
             parts = []
             for batch, labels in islice(loader, len(batches[chunk])):
-                parts.append(maps_of_batch(model, batch.to(device), labels.to(device)))
+                parts.append(maps_of_batch(model, normalise(batch.to(device)), labels.to(device)))
                 bar.advance(task, len(batch))
             chunks.write(chunk, {name: np.concatenate([part[name] for part in parts]) for name in parts[0]})
 

@@ -16,7 +16,7 @@ from experiments.stage import (
     replaced,
     sanity_folder,
 )
-from vitol.datasets.images import SplitImages
+from vitol.datasets.images import SplitImages, normalise
 from vitol.datasets.splits import read_split
 from vitol.maps import Method
 from vitol.models import describe_device, find_device, load_checkpoint
@@ -48,7 +48,7 @@ def main(dataset: str, backbone_name: str) -> None:
             task = bar.add_task("depths of randomisation", total=1 + len(parts_of(model)))
             cascade = randomization_cascade(
                 model.to(device),
-                torch.stack([images[index][0] for index in chosen]).to(device),
+                normalise(torch.stack([images[index][0] for index in chosen]).to(device)),
                 None,
                 methods,
                 seed=settings.seed,

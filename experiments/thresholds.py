@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from experiments.stage import console, progress_bar
 from vitol.boxes import THRESHOLDS, best_ious_of_maps
-from vitol.datasets.images import SplitImages
+from vitol.datasets.images import SplitImages, normalise
 from vitol.datasets.register import load
 from vitol.datasets.registered import dataset_root, read_manifest
 from vitol.datasets.splits import cut_by_hash
@@ -52,8 +52,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     with progress_bar() as bar:
         task = bar.add_task("maps", total=len(split))
         for images, labels in DataLoader(SplitImages(split, root, size), batch_size=options.batch_size):
-            images, labels = images.to(explainer.device), labels.to(explainer.device)
-            made = explain(explainer.model, images, labels, [Method.of(name) for name in METHODS])
+            inputs, labels = normalise(images.to(explainer.device)), labels.to(explainer.device)
+            made = explain(explainer.model, inputs, labels, [Method.of(name) for name in METHODS])
             parts.append([maps.float().cpu().numpy() for maps in made.maps])
             bar.advance(task, len(images))
     held = cut_by_hash(split.ids, len(split) // 3)

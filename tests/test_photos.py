@@ -12,9 +12,10 @@ from conftest import ROOT
 from fakes import truncate, write_image
 from PIL import Image
 from safetensors.torch import load_file, save_file
+from torchvision.transforms.v2.functional import pil_to_tensor
 
 from vitol import photo_maps, photos
-from vitol.datasets.images import MEAN, STD, to_tensor
+from vitol.datasets.images import MEAN, STD, normalise
 from vitol.maps import Explanation, Method, explain
 from vitol.methods import ABOUT, METHODS
 from vitol.models import CheckpointError, load_checkpoint, save_checkpoint
@@ -85,7 +86,7 @@ def test_maps_are_those_of_the_library_for_the_classes_asked_for(explainer, chec
     inputs = [
         read_photo(path).resize((32, 48), Image.Resampling.BILINEAR) for path in find_photos(["photos"])
     ]
-    images = torch.stack([to_tensor(image) for image in inputs])
+    images = normalise(torch.stack([pil_to_tensor(image) for image in inputs]))
     targets = torch.tensor([[3, 0]] * 3)
     expected = explain(model, images, targets, [Method.of("gar"), Method.of("ar")])
     twin = torch.stack(expected.maps, dim=2).flatten(0, 2).numpy()
@@ -531,7 +532,7 @@ def test_a_checkpoint_s_photos_are_prepared_as_in_its_training(tmp_path, folder)
     photo = read_photo(Path("photos/dog.jpg"))
     plain = Explainer(write_checkpoint(tmp_path / "plain.safetensors")).prepare
     assert plain == Preparation(SIZE, MEAN, STD, "bilinear")
-    expected = to_tensor(photo.resize(SIZE[::-1], Image.Resampling.BILINEAR))
+    expected = normalise(pil_to_tensor(photo.resize(SIZE[::-1], Image.Resampling.BILINEAR)))
     assert torch.equal(plain(photo), expected)
     other = Explainer(
         write_checkpoint(tmp_path / "own.safetensors", mean=[0.5, 0.5, 0], std=[1, 0.5, 2])
@@ -658,3 +659,33 @@ def test_two_objects_in_the_readme_s_photo_have_a_box_each(shared, monkeypatch):
     overlaps = iou_matrix([shuttle.box, helmet.box], by_hand)
     assert (overlaps.diagonal() > 0.5).all(), overlaps
     assert overlaps[0, 1] == overlaps[1, 0] == 0
+
+
+def test_a_folder_s_own_names_and_preparation_are_taken(tmp_path, folder):
+    model = timm.create_model("test_vit", num_classes=3)
+    Path("mine").mkdir()
+    save_file(model.state_dict(), "mine/model.safetensors")
+    stated = {"mean": [0.5, 0.5, 0.5], "std": [0.25, 0.5, 1], "interpolation": "bilinear", "num_classes": 3}
+    config = {"architecture": "test_vit", "num_classes": 3, "pretrained_cfg": stated}
+    for labels, names in (
+        (["a", "b", "c"], ["a", "b", "c"]),
+        ({"2": "c", "0": "a", "1": "b"}, ["a", "b", "c"]),
+        (["n01", "n02", "n03"], ["tench", "n02", "crane"]),
+        (None, ["class 0", "class 1", "class 2"]),
+    ):
+        described = {"n01": "tench", "n03": "crane"}
+        Path("mine/config.json").write_text(
+            json.dumps({**config, "label_names": labels, "label_descriptions": described})
+        )
+        asked = Explainer("local-dir:mine")
+        assert [asked.names.full(index) for index in range(3)] == names
+        assert asked.prepare == Preparation((160, 160), (0.5, 0.5, 0.5), (0.25, 0.5, 1), "bilinear")
+    assert all(torch.equal(asked.model.state_dict()[n].cpu(), t) for n, t in model.state_dict().items())
+    found = Explainer("local-dir:mine", ["x", "y", "z"]).explain(["photos/dog.jpg"], classes=["y"])[0]
+    assert (found.index, found.label) == (1, "y")
+    assert Explainer("local-dir:mine").explain(["photos/dog.jpg"]).model == "local-dir:mine"
+
+
+def test_a_folder_that_is_not_there_is_an_error_in_words(folder):
+    with pytest.raises(CheckpointError, match="nowhere is not a folder; give one with config.json and model"):
+        Explainer("local-dir:nowhere")

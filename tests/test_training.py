@@ -5,7 +5,7 @@ from PIL import Image
 from pydantic import TypeAdapter
 from toy import OPTIONS, RECIPE, toy_split, train_toy, weights
 
-from vitol.datasets.images import MEAN, STD, SplitImages, TrainImages
+from vitol.datasets.images import MEAN, STD, SplitImages, TrainImages, normalise
 from vitol.models import create_model
 from vitol.recipe import Recipe
 from vitol.training import top1, train
@@ -92,19 +92,24 @@ def test_a_negative_weight_decay_and_an_unknown_precision_are_refused():
 
 
 def test_the_test_transform_resizes_straight_to_the_input_and_normalises(split, tmp_path):
-    tensor, label = SplitImages(split, tmp_path, 16)[1]
+    item, label = SplitImages(split, tmp_path, 16)[1]
+    tensor = normalise(item)
     with Image.open(tmp_path / "1.png") as image:
         pixels = np.asarray(image.resize((16, 16), Image.Resampling.BILINEAR)) / 255
     expected = (pixels - np.array(MEAN)) / np.array(STD)
-    assert label == 1 and tensor.shape == (3, 16, 16)
+    assert label == 1 and tensor.shape == (3, 16, 16) and item.dtype == torch.uint8
     np.testing.assert_allclose(tensor.permute(1, 2, 0), expected, atol=1e-6)
 
 
 def test_a_grey_image_becomes_three_equal_channels(split, tmp_path):
     Image.new("L", (24, 20), 100).save(tmp_path / "0.png")
-    tensor, _ = SplitImages(split, tmp_path, 16)[0]
-    back = tensor * torch.tensor(STD)[:, None, None] + torch.tensor(MEAN)[:, None, None]
-    torch.testing.assert_close(back, torch.full((3, 16, 16), 100 / 255))
+    item, _ = SplitImages(split, tmp_path, 16)[0]
+    assert torch.equal(item, torch.full((3, 16, 16), 100, dtype=torch.uint8))
+
+
+def test_a_batch_is_normalised_as_its_images_are(split, tmp_path):
+    items = [SplitImages(split, tmp_path, 16)[index][0] for index in range(4)]
+    assert torch.equal(normalise(torch.stack(items)), torch.stack([normalise(item) for item in items]))
 
 
 def test_crops_cover_the_whole_image_and_half_of_them_are_flipped(split, tmp_path):

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 from torch.utils.data import DataLoader, Subset
 
 from vitol.batches import SharedBatches
-from vitol.datasets.images import SplitImages, TrainImages
+from vitol.datasets.images import SplitImages, TrainImages, normalise
 from vitol.models import unfused_attention
 from vitol.processes import team
 from vitol.recipe import Recipe
@@ -128,9 +128,10 @@ def train(
         for batch, labels in loader:
             for group in optimizer.param_groups:
                 group["lr"] = rate_of(epoch, losses.steps + 1)
-            batch, labels = batch.to(device, non_blocking=True), labels.to(device, non_blocking=True)
+            labels = labels.to(device, non_blocking=True)
+            inputs = normalise(batch.to(device, non_blocking=True))
             with autocast(device, recipe.precision), attention_for(model, device):
-                logits = parallel(batch)
+                logits = parallel(inputs)
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
@@ -226,7 +227,7 @@ def top1(model: nn.Module, images: SplitImages, recipe: Recipe, workers: int = 0
     right = torch.zeros((), dtype=torch.long, device=device)
     for batch, labels in DataLoader(own, batch_size=4 * recipe.batch_size, num_workers=workers):
         with autocast(device, recipe.precision):
-            logits: Tensor = model(batch.to(device))
+            logits: Tensor = model(normalise(batch.to(device)))
         right += (logits.argmax(dim=1) == labels.to(device)).sum()
     return 100 * int(processes.reduce(right, "sum")) / len(images)
 
