@@ -8,7 +8,7 @@ from pathlib import Path
 from experiments.params import is_registered, read_params
 from experiments.stage import console, data_folder, options, provenance
 from vitol.datasets import mini
-from vitol.datasets.layout import Layout, with_validation_cut
+from vitol.datasets.layout import Layout, needs_validation_cut, with_validation_cut
 from vitol.datasets.register import load
 from vitol.datasets.registered import read_manifest
 from vitol.datasets.splits import read_split, write_split
@@ -24,13 +24,18 @@ def write_layout(layout: Layout, folder: Path) -> None:
 
 
 def main(dataset: str) -> None:
-    """Unpack the embedded data set, or write a registered one's splits (CUB's with its validation cut)."""
+    """Unpack the embedded data set, or write a registered one's splits, a validation split cut where it has none."""
     source = read_params().grid.datasets[dataset]
     folder = data_folder(dataset)
     with provenance(f"prepare-{dataset}", source=source) as facts:
         if is_registered(source):
             layout, manifest = load(dataset), read_manifest(dataset)
-            write_layout(with_validation_cut(layout) if manifest["layout"] == "cub" else layout, folder)
+            if any(split.masks for split in layout.splits.values()):
+                raise ValueError(
+                    f"the objects of {dataset!r} are masks, and the tables are of boxes; score maps of it with "
+                    "`vitol score --masks`"
+                )
+            write_layout(with_validation_cut(layout) if needs_validation_cut(layout) else layout, folder)
             # Its fingerprint holds the images' contents: whatever depends on the splits depends on them.
             facts["manifest"] = manifest
             (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

@@ -2,12 +2,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import edit, fake_cub, truncate
+from fakes import edit, fake_cub, fake_ilsvrc, truncate
 from PIL import Image
 
 from vitol.datasets.cub import read_cub
 from vitol.datasets.faults import DatasetFaults
-from vitol.datasets.layout import Layout, with_validation_cut
+from vitol.datasets.ilsvrc import read_ilsvrc
+from vitol.datasets.layout import Layout, needs_validation_cut, with_validation_cut
 from vitol.datasets.splits import cut_by_hash, make_split
 
 
@@ -155,6 +156,16 @@ def test_a_validation_split_is_cut_only_where_one_is_missing_and_can_be_had() ->
         with_validation_cut(few)
 
 
+def test_a_cut_is_needed_where_it_can_be_had_and_there_is_no_validation_split(tmp_path: Path) -> None:
+    whole = forty()
+    assert needs_validation_cut(whole)
+    assert not needs_validation_cut(with_validation_cut(whole))
+    assert not needs_validation_cut(forty(boxed=False))
+    assert not needs_validation_cut(Layout(("a",), {"test": whole.splits["test"]}, Path("birds")))
+    assert not needs_validation_cut(read_cub(fake_cub(tmp_path / "cub")))  # three train images
+    assert not needs_validation_cut(read_ilsvrc(fake_ilsvrc(tmp_path / "ilsvrc")))
+
+
 def test_the_real_images_are_read_as_they_are(shared: Path) -> None:
     root = shared / "data/CUB_200_2011"
     layout = read_cub(root)
@@ -168,4 +179,5 @@ def test_the_real_images_are_read_as_they_are(shared: Path) -> None:
     assert train.boxes[at].tolist() == [[148.5, 49.7, 148.5 + 74.2, 49.7 + 72.7]]
     with Image.open(layout.images / train.ids[at]) as image:
         assert tuple(train.sizes[at]) == image.size
+    assert needs_validation_cut(layout)
     assert len(with_validation_cut(layout).splits["val"]) == 60

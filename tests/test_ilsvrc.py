@@ -1,9 +1,13 @@
+import shutil
+import subprocess
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import edit, fake_ilsvrc, write_image
+from fakes import annotation, edit, fake_ilsvrc, official_from_kaggle, write_image
 
+import vitol.datasets.imagenet
 from vitol.datasets.faults import DatasetFaults
 from vitol.datasets.ilsvrc import read_ilsvrc
 from vitol.datasets.splits import cut_by_hash, make_split, write_split
@@ -51,12 +55,183 @@ def test_train_images_take_their_label_from_their_folder(root: Path) -> None:
     assert [boxes.shape for boxes in train.boxes] == [(0, 4)] * 3
 
 
-def test_what_is_missing_is_named(tmp_path: Path) -> None:
+def test_every_form_is_named_with_what_it_lacks_where_none_is_found(tmp_path: Path) -> None:
+    add = "add it, or give the folder that holds all of it"
+    assert faults_of(tmp_path) == [
+        f".: not Kaggle's download: no LOC_synset_mapping.txt, LOC_val_solution.csv, Data/CLS-LOC/val; {add}",
+        ".: not an unpacked ILSVRC2017_CLS-LOC.tar.gz: no Annotations/CLS-LOC/val, Data/CLS-LOC/val; " + add,
+        ".: not unpacked archives of ILSVRC2012: no ILSVRC2012_bbox_val_v3, ILSVRC2012_img_val; " + add,
+    ]
+    (tmp_path / "ILSVRC/Data/CLS-LOC/val").mkdir(parents=True)
+    assert [report.split(";")[0] for report in faults_of(tmp_path)][:2] == [
+        ".: not Kaggle's download: no LOC_synset_mapping.txt, LOC_val_solution.csv",
+        ".: not an unpacked ILSVRC2017_CLS-LOC.tar.gz: no ILSVRC/Annotations/CLS-LOC/val",
+    ]
+
+
+def test_what_kaggle_s_download_lacks_is_named(tmp_path: Path) -> None:
+    (tmp_path / "LOC_val_solution.csv").write_text("ImageId,PredictionString\n")
     assert [report.split(";")[0] for report in faults_of(tmp_path)] == [
         "LOC_synset_mapping.txt: no such file or directory",
-        "LOC_val_solution.csv: no such file or directory",
         "Data/CLS-LOC/val: no such folder",
     ]
+
+
+def test_kaggle_s_download_may_keep_its_images_in_a_folder_ilsvrc(root: Path) -> None:
+    before = read_ilsvrc(root)
+    (root / "ILSVRC").mkdir()
+    (root / "Data").rename(root / "ILSVRC/Data")
+    after = read_ilsvrc(root)
+    assert after.splits == before.splits
+    assert after.images == root / "ILSVRC/Data/CLS-LOC"
+
+
+def with_train_images(root: Path) -> Path:
+    write_image(root / "Data/CLS-LOC/train/n02/n02_2.JPEG", size=(20, 10))
+    write_image(root / "Data/CLS-LOC/train/n01/n01_7.JPEG")
+    return root
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_the_archive_of_2017_gives_the_splits_of_kaggle_s(root: Path, tmp_path: Path, nested: bool) -> None:
+    place = tmp_path / "official" / ("ILSVRC" if nested else "")
+    official_from_kaggle(with_train_images(root), place)
+    if nested:
+        (place / "LOC_synset_mapping.txt").rename(place.parent / "LOC_synset_mapping.txt")
+    kaggle, official = read_ilsvrc(root), read_ilsvrc(tmp_path / "official")
+    assert official.splits == kaggle.splits
+    assert official.classes == kaggle.classes
+    assert official.images == place / "Data/CLS-LOC"
+
+
+@pytest.mark.parametrize("flat", [False, True])
+def test_the_archives_of_2012_give_the_splits_of_kaggle_s_but_for_the_folder_in_their_ids(
+    root: Path, tmp_path: Path, flat: bool
+) -> None:
+    place = official_from_kaggle(with_train_images(root), tmp_path / "official", archives_of_2012=True)
+    if flat:
+        for file in (place / "ILSVRC2012_bbox_val_v3/val").iterdir():
+            file.rename(place / "ILSVRC2012_bbox_val_v3" / file.name)
+        (place / "ILSVRC2012_bbox_val_v3/val").rmdir()
+    kaggle, official = read_ilsvrc(root).splits, read_ilsvrc(place).splits
+    for name, folder in (("train", "train"), ("test", "val")):
+        expected = [image.replace(f"{folder}/", f"ILSVRC2012_img_{folder}/", 1) for image in kaggle[name].ids]
+        assert official[name].ids == tuple(expected)
+        assert official[name].subsets == kaggle[name].subsets
+        assert (official[name].labels == kaggle[name].labels).all()
+        assert (official[name].sizes == kaggle[name].sizes).all()
+        assert all(map(np.array_equal, official[name].boxes, kaggle[name].boxes))
+
+
+def test_without_kaggle_s_mapping_the_classes_are_those_of_imagenet_s_heads(
+    root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = official_from_kaggle(root, tmp_path / "official")
+    (place / "LOC_synset_mapping.txt").unlink()
+    for file in (place / "Annotations/CLS-LOC/val").iterdir():
+        text = file.read_text()
+        for short, synset in (("n01", "n01440764"), ("n02", "n15075141"), ("n03", "n01484850")):
+            text = text.replace(f"<name>{short}</name>", f"<name>{synset}</name>")
+        file.write_text(text)
+    layout = read_ilsvrc(place)
+    assert len(layout.classes) == 1000
+    assert layout.classes[0] == "tench, Tinca tinca"
+    assert layout.splits["test"].labels.tolist() == [0, 999, 2, 0, 999, 2, 0]
+    monkeypatch.setattr(vitol.datasets.imagenet, "find_spec", lambda name: None)
+    assert faults_of(place) == [
+        "LOC_synset_mapping.txt: not there, and timm has no imagenet_synsets.txt; "
+        "copy Kaggle's LOC_synset_mapping.txt to the data set, or install timm"
+    ]
+
+
+def test_all_faults_of_the_xml_files_come_in_one_error(root: Path, tmp_path: Path) -> None:
+    place = official_from_kaggle(fake_ilsvrc(tmp_path / "ten", images=10), tmp_path / "official")
+    boxes = place / "Annotations/CLS-LOC/val"
+    (boxes / "val_001.xml").write_text("<annotation><object></annotation>")
+    (boxes / "val_002.xml").write_text(annotation(["n02", "n01"], ["1 2 3 4", "1 2 3 4"]))
+    (boxes / "val_003.xml").write_text(annotation(["n99"], ["1 2 3 4"]))
+    (boxes / "val_004.xml").write_text(annotation([], []))
+    (boxes / "val_005.xml").write_text(annotation(["n02"], ["1 2 3 x"]).replace("<width>40</width>", ""))
+    (boxes / "val_006.xml").write_text(annotation(["n03"], ["1 2 3 4"], size=(30, 40)))
+    (boxes / "val_007.xml").unlink()
+    (place / "Data/CLS-LOC/val/val_008.JPEG").unlink()
+    (boxes / "val_009.xml").write_text(annotation(["n01"], ["1 2 50 4"]))
+    (boxes / "val_010.xml").write_text(annotation(["n01"], ["50 2 1 4"]))
+    (place / "Data/CLS-LOC/train").mkdir()
+    where, restore = "Annotations/CLS-LOC/val/val_00", "restore the file, or leave the image out"
+    assert faults_of(place) == [
+        "Data/CLS-LOC/train: no image in it; unpack the train images, or remove the empty folder",
+        f"{where}1.xml: not well-formed XML: mismatched tag: line 1, column 22; copy the official file",
+        f"{where}2.xml: objects of several classes: n02, n01; an image has one: correct their <name>",
+        f"{where}3.xml: 'n99' is no synset of LOC_synset_mapping.txt; correct the <name>",
+        f"{where}4.xml: no object; give an <object> with the class and a box",
+        f"{where}5.xml: no size of whole pixels from 1; give <size> with <width> and <height>",
+        f"{where}5.xml: object 0 has the box ['1', '2', '3', 'x']; give numbers as xmin, ymin, xmax, ymax",
+        f"val/val_007.JPEG: no file {where}7.xml; restore it, or leave the image out",
+        f"val/val_008.JPEG: no such image file; {restore}",
+        "val/val_006.JPEG: 40x30 and not 30x40, as its text file says; "
+        "boxes are measured by the size in the text file: correct it",
+        "val/val_009.JPEG: boxes[0] = (1, 2, 50, 4) leaves its image of 40x30; correct it or have it clipped",
+        "val/val_010.JPEG: boxes[0] = (50, 2, 1, 4) ends before it starts; "
+        "boxes are (x0, y0, x1, y1) with inclusive corners, not (x, y, width, height)",
+    ]
+
+
+def test_what_an_official_download_lacks_is_named(root: Path, tmp_path: Path) -> None:
+    place = official_from_kaggle(root, tmp_path / "official", archives_of_2012=True)
+    shutil.rmtree(place / "ILSVRC2012_bbox_val_v3")
+    assert [report.split(";")[0] for report in faults_of(place)] == ["ILSVRC2012_bbox_val_v3: no such folder"]
+    (place / "ILSVRC2012_bbox_val_v3").mkdir()
+    shutil.rmtree(place / "ILSVRC2012_img_val")
+    assert [report.split(";")[0] for report in faults_of(place)] == ["ILSVRC2012_img_val: no such folder"]
+    (place / "ILSVRC2012_img_val").mkdir()
+    assert [report.split(";")[0] for report in faults_of(place)] == [
+        "ILSVRC2012_img_val: no image that can be used"
+    ]
+
+
+def pack(archive: Path, folder: Path) -> None:
+    """Pack what a folder holds, and remove the folder."""
+    with tarfile.open(archive, "w") as file:
+        for path in sorted(folder.iterdir()):
+            file.add(path, path.name)
+    shutil.rmtree(folder)
+
+
+def test_the_commands_that_a_fault_gives_unpack_the_archives(root: Path, tmp_path: Path) -> None:
+    place = official_from_kaggle(with_train_images(root), tmp_path / "official", archives_of_2012=True)
+    before = read_ilsvrc(place)
+    train = place / "ILSVRC2012_img_train"
+    for folder in sorted(train.iterdir()):
+        pack(train / f"{folder.name}.tar", folder)
+    (inner,) = faults_of(place)
+    assert inner.startswith(
+        "ILSVRC2012_img_train: 2 archives still packed, the first n01.tar; run `(cd ILSVRC2012_img_train && for f"
+    )
+    pack(place / "ILSVRC2012_img_train.tar", train)
+    pack(place / "ILSVRC2012_img_val.tar", place / "ILSVRC2012_img_val")
+    pack(place / "ILSVRC2012_bbox_val_v3.tgz", place / "ILSVRC2012_bbox_val_v3")
+    reports = faults_of(place)
+    name = "ILSVRC2012_img_val"
+    assert reports[0] == (
+        f"{name}.tar: still packed; run `mkdir -p {name} && tar -xf {name}.tar -C {name}` in its folder"
+    )
+    assert len(reports) == 3
+    for report in reports:
+        command = report.split("`")[1]
+        subprocess.run(command, shell=True, cwd=place, check=True)
+    assert read_ilsvrc(place) == before
+    assert sorted(path.name for path in train.iterdir()) == ["n01", "n02"]
+
+
+def test_the_archive_of_2017_is_found_while_it_is_packed(root: Path, tmp_path: Path) -> None:
+    before = official_from_kaggle(root, tmp_path / "official/ILSVRC")
+    expected = read_ilsvrc(before)
+    pack(tmp_path / "official/ILSVRC2017_CLS-LOC.tar.gz", tmp_path / "official/ILSVRC")
+    (report,) = faults_of(tmp_path / "official")
+    name = "ILSVRC2017_CLS-LOC.tar.gz"
+    assert report == f"{name}: still packed; run `tar -xzf {name}` in its folder"
+    assert expected.splits["test"].ids[0] == "val/val_001.JPEG"
 
 
 def test_all_faults_come_in_one_error(root: Path) -> None:

@@ -4,14 +4,27 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import edit, fake_cub, fake_ilsvrc, truncate, write_image
+from fakes import (
+    annotation,
+    edit,
+    fake_cub,
+    fake_ilsvrc,
+    fake_openimages,
+    fake_tiny_imagenet,
+    official_from_kaggle,
+    truncate,
+    write_image,
+    write_mask,
+)
 
 from vitol.datasets.cub import read_cub
 from vitol.datasets.faults import DatasetFaults
 from vitol.datasets.ilsvrc import read_ilsvrc
+from vitol.datasets.openimages import read_openimages
 from vitol.datasets.register import load, register
 from vitol.datasets.registered import dataset_root, read_manifest
 from vitol.datasets.splits import make_split, write_split
+from vitol.datasets.tiny_imagenet import read_tiny_imagenet
 from vitol.datasets.wsol import read_wsol
 
 
@@ -38,6 +51,8 @@ def test_a_registered_data_set_is_loaded_as_its_reader_reads_it(
     for layout, place, expected in (
         ("cub", root, read_cub(root)),
         ("ilsvrc", fake_ilsvrc(tmp_path / "ILSVRC"), read_ilsvrc(tmp_path / "ILSVRC")),
+        ("tiny-imagenet", fake_tiny_imagenet(tmp_path / "tiny"), read_tiny_imagenet(tmp_path / "tiny")),
+        ("openimages", fake_openimages(tmp_path / "open"), read_openimages(tmp_path / "open")),
     ):
         register(layout, place, layout, folder)
         assert load(layout, folder) == expected
@@ -265,17 +280,20 @@ def test_a_root_that_is_not_there_is_an_error(tmp_path: Path, folder: Path) -> N
 
 def test_a_folder_in_another_layout_is_told_what_it_lacks(root: Path, folder: Path) -> None:
     reports = faults_of("ilsvrc", root, folder)
-    assert [report.split(":")[0] for report in reports] == [
-        "LOC_synset_mapping.txt",
-        "LOC_val_solution.csv",
-        "Data/CLS-LOC/val",
+    assert [report.split(": no ")[0] for report in reports] == [
+        ".: not Kaggle's download",
+        ".: not an unpacked ILSVRC2017_CLS-LOC.tar.gz",
+        ".: not unpacked archives of ILSVRC2012",
     ]
 
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"layout_name": "coco"}, "'coco' is not known here; give one of cub, ilsvrc, wsol"),
+        (
+            {"layout_name": "coco"},
+            "'coco' is not known here; give one of cub, ilsvrc, tiny-imagenet, openimages, wsol",
+        ),
         ({"faults": "ignore"}, "'ignore' is not known here; give one of stop, clip, drop"),
         ({"name": "../birds"}, r"'../birds' cannot name a data set; use letters, digits"),
     ],
@@ -345,6 +363,50 @@ def test_a_text_file_that_has_changed_is_noticed(root: Path, folder: Path, chang
     )
     with pytest.raises(ValueError, match=message):
         load("birds", folder)
+
+
+@pytest.mark.parametrize("change", ["edit", "remove", "add"])
+def test_files_that_one_entry_of_the_manifest_stands_for_are_noticed_when_they_change(
+    folder: Path, tmp_path: Path, change: str
+) -> None:
+    root = official_from_kaggle(fake_ilsvrc(tmp_path / "ILSVRC"), tmp_path / "official")
+    manifest = register("ilsvrc", root, "birds", folder)
+    boxes = root / "Annotations/CLS-LOC/val"
+    assert list(manifest["metadata"]) == ["LOC_synset_mapping.txt", "Annotations/CLS-LOC/val/*.xml"]
+    assert load("birds", folder).splits == read_ilsvrc(root).splits
+    (boxes / "notes.txt").write_text("no annotation")
+    load("birds", folder)
+    if change == "remove":
+        (boxes / "val_001.xml").unlink()
+    else:
+        name = "val_001.xml" if change == "edit" else "val_009.xml"
+        (boxes / name).write_text(annotation(["n01"], ["1 2 3 4"]))
+    with pytest.raises(ValueError, match=r"val/\*.xml has changed since 'birds' was registered; run `vitol"):
+        load("birds", folder)
+
+
+def test_an_official_set_has_kaggle_s_fingerprint(folder: Path, tmp_path: Path) -> None:
+    kaggle = fake_ilsvrc(tmp_path / "ILSVRC")
+    official = official_from_kaggle(kaggle, tmp_path / "official")
+    before = register("ilsvrc", kaggle, "kaggle", folder)
+    assert register("ilsvrc", official, "official", folder)["fingerprint"] == before["fingerprint"]
+
+
+def test_a_manifest_of_boxes_says_nothing_of_masks(root: Path, folder: Path, tmp_path: Path) -> None:
+    assert "masks" not in json.dumps(register("cub", root, "birds", folder))
+    masked = register("openimages", fake_openimages(tmp_path / "open"), "open", folder)
+    assert masked["splits"]["test"]["masks"] == 3
+    assert "masks" not in masked["splits"]["train"]
+
+
+def test_the_fingerprint_changes_with_a_mask(folder: Path, tmp_path: Path) -> None:
+    root = fake_openimages(tmp_path / "open")
+    before = register("openimages", root, "open", folder)
+    write_mask(root / "test/0b/t2_m0.png", (0, 0, 1, 1), (80, 60))
+    after = register("openimages", root, "open", folder)
+    assert (before["records"], before["fingerprint"] == after["fingerprint"]) == (after["records"], False)
+    edit(root / "test/localization.txt", "test/0a/t1_ignore.png", "")
+    assert register("openimages", root, "open", folder)["records"] != after["records"]
 
 
 def test_registered_splits_that_were_tampered_with_are_not_loaded(root: Path, folder: Path) -> None:

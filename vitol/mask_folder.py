@@ -9,20 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from PIL import Image
 
 from vitol.datasets.faults import Fault
+from vitol.masks import BadMask, Masks, read_pixels
 from vitol.pxap import IGNORED
-
-PLAIN_MODES = ("1", "L", "I", "I;16", "F")  # one number a pixel, taken as it is
-
-
-class BadMask(ValueError):
-    """A mask that cannot be used; it carries the fault."""
-
-    def __init__(self, fault: Fault) -> None:
-        super().__init__(str(fault))
-        self.fault = fault
 
 
 def read_mask(folder: Path, image: str, size: Sequence[int]) -> np.ndarray:
@@ -54,22 +44,15 @@ def read_mask(folder: Path, image: str, size: Sequence[int]) -> np.ndarray:
 
 def _pixels(folder: Path, file: str, image: str, size: Sequence[int]) -> np.ndarray:
     where = f"masks/{file}"
-    try:
-        with Image.open(folder / file) as picture:
-            plain = picture if picture.mode in PLAIN_MODES else picture.convert("L")
-            pixels = np.asarray(plain)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        raise BadMask(Fault(where, "cannot be decoded", "write it again as PNG", image)) from error
+    pixels = read_pixels(folder / file, where, image)
     if pixels.shape != (size[1], size[0]):
         seen = f"is {pixels.shape[1]}x{pixels.shape[0]}, its image {size[0]}x{size[1]}"
         raise BadMask(Fault(where, seen, "a mask is as large as its image", image))
     return pixels
 
 
-class MaskReader:
-    """Masks of images, read when they are asked for, by any thread; faults are kept, not raised.
-
-    In place of a mask at fault there is one that leaves out everything, so that those after it are looked at too.
+class MaskReader(Masks):
+    """Masks of images, from a folder, as large as the images.
 
     Attributes:
         folder: With the masks.
@@ -80,23 +63,14 @@ class MaskReader:
     def __init__(self, folder: Path, ids: Sequence[str], sizes: np.ndarray) -> None:
         if not folder.is_dir():
             raise ValueError(f"{folder} is not a folder; give the one that holds the masks")
-        self.folder, self.ids, self.sizes = folder, tuple(ids), sizes
-        self._faults: dict[int, Fault] = {}
+        super().__init__(ids)
+        self.folder, self.sizes = folder, sizes
 
-    def __len__(self) -> int:
-        """Number of images."""
-        return len(self.ids)
-
-    def __getitem__(self, index: int) -> np.ndarray:
+    def read(self, index: int) -> np.ndarray:
         """Mask of an image, see `read_mask`."""
-        size = self.sizes[index].tolist()
-        try:
-            return read_mask(self.folder, self.ids[index], size)
-        except BadMask as error:
-            self._faults[index] = error.fault
-            return np.full(size[::-1], IGNORED, np.uint8)
+        return read_mask(self.folder, self.ids[index], self.size(index))
 
-    @property
-    def faults(self) -> list[Fault]:
-        """Of the masks read so far, in the order of the images."""
-        return [self._faults[index] for index in sorted(self._faults)]
+    def size(self, index: int) -> tuple[int, int]:
+        """Width and height of an image."""
+        width, height = self.sizes[index].tolist()
+        return width, height

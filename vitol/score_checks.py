@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vitol.datasets.splits import Split
@@ -70,8 +71,38 @@ def check_policies(
                 )
 
 
+def check_masked(
+    methods: Sequence[Method],
+    masks: Path | None,
+    validation: Split | None,
+    val_cut: bool,
+    fixed: float | None,
+) -> Path:
+    """Refuse what has no meaning for a split that lists masks; returns the folder that their paths start from."""
+    if masks is None:
+        raise ValueError(
+            "the split lists masks and no boxes: give the folder that their paths start from (--masks)"
+        )
+    if validation is not None or val_cut or fixed is not None:
+        raise ValueError(
+            "objects of the split are masks, which are scored by PxAP: it has no threshold to choose or to give; "
+            "leave --val-maps, --val-cut and --threshold out"
+        )
+    for method in methods:
+        if method.files.logits or method.files.predicted:
+            raise ValueError(
+                f"{method.name} has logits or maps of the predicted class; PxAP, the metric of masks, has no use for "
+                "them: leave --logits and --predicted-maps out"
+            )
+    return masks
+
+
 def check_other_images(split: Split, validation: Split) -> None:
-    """Refuse to choose thresholds on the images that are scored."""
+    """Refuse to choose thresholds on the images that are scored, or on images without boxes."""
+    if validation.masks:
+        raise ValueError(
+            "the images to choose thresholds on have masks and no boxes (--val-metadata); give others"
+        )
     scored = set(split.ids)
     shared = [image for image in validation.ids if image in scored]
     if shared:

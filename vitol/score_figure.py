@@ -22,6 +22,7 @@ from vitol.figures import MAP_COLOURS, PLAIN, QUIET, STYLE, save_png
 from vitol.localizations import DELTAS
 from vitol.score_panels import (
     NAME_LINE,
+    Headlines,
     Look,
     MethodView,
     draw_counts,
@@ -33,7 +34,7 @@ from vitol.score_panels import (
 )
 from vitol.views import BINS, BOX_COUNTS, COLUMNS, SIZES
 
-__all__ = ["MOST", "MethodView", "score_figure"]
+__all__ = ["MOST", "MethodView", "headline_figure", "score_figure"]
 
 MOST = 6  # methods of a figure: more colours are not told apart
 _KNOWN = {**MAP_COLOURS, "GAUSSIAN": PLAIN, "FULL IMAGE": QUIET}
@@ -96,13 +97,34 @@ def score_figure(title: str, methods: Mapping[str, MethodView], path: Path, note
         plain: dict[str, Any] = {"x": _MARGIN / _WIDTH, "parse_math": False}  # a "$" in a name is one
         figure.text(y=1 - 0.18 / height, s=title, fontsize=10, fontweight="bold", va="center", **plain)
         _draw_legend(figure, looks, columns, (_MARGIN / _WIDTH, 1 - _TITLE / height))
-        draw_headlines(figure.add_axes(place(0, 0)), looks, views, inner)
+        draw_headlines(figure.add_axes(place(0, 0)), looks, [view.headlines for view in views], inner)
         draw_curves(figure.add_axes(place(1, 0)), looks, views)
         draw_histogram(figure.add_axes(place(1, 1)), looks, views)
         draw_failures(figure.add_axes(place(2, 0)), names, views, failures_high)
         draw_sizes(figure.add_axes(place(2, 1)), looks, views, SIZES)
         if counted:
             draw_counts(figure.add_axes(place(2, 2)), looks, views, BOX_COUNTS)
+        figure.text(y=0.08 / height, s="\n".join(notes), fontsize=6.5, color=PLAIN, va="bottom", **plain)
+        save_png(figure, path)
+
+
+def headline_figure(title: str, headlines: Mapping[str, Headlines], path: Path, note: str) -> None:
+    """Draw the measurements alone, of one to six methods that have no boxes to draw more of; as `score_figure`."""
+    if not 1 <= len(headlines) <= MOST:
+        raise ValueError(f"{len(headlines)} methods; the figure shows 1 to {MOST}, so draw several figures")
+    looks = _looks(list(headlines))
+    columns = _legend_columns(looks)
+    head = _TITLE + _NAMES * -(-len(looks) // columns) + 0.08 + _ABOVE
+    notes = textwrap.wrap(f"{note} Intervals are those of a bootstrap over images, 95%.", 212)
+    height = head + _PANEL_HIGH + _BELOW[0] + 0.13 * len(notes) + 0.1
+    inner = _WIDTH - _LEFT - _MARGIN
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(_WIDTH, height))
+        plain: dict[str, Any] = {"x": _MARGIN / _WIDTH, "parse_math": False}
+        figure.text(y=1 - 0.18 / height, s=title, fontsize=10, fontweight="bold", va="center", **plain)
+        _draw_legend(figure, looks, columns, (_MARGIN / _WIDTH, 1 - _TITLE / height))
+        place = (_LEFT / _WIDTH, 1 - (head + _PANEL_HIGH) / height, inner / _WIDTH, _PANEL_HIGH / height)
+        draw_headlines(figure.add_axes(place), looks, list(headlines.values()), inner)
         figure.text(y=0.08 / height, s="\n".join(notes), fontsize=6.5, color=PLAIN, va="bottom", **plain)
         save_png(figure, path)
 

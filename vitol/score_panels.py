@@ -32,6 +32,9 @@ _CATEGORY_STYLE = {
 }
 _KEY: dict[str, Any] = {"frameon": False, "fontsize": 6.5, "columnspacing": 1, "handletextpad": 0.5}
 
+Headlines = Mapping[str, tuple[float, float, float]]
+"""Percent and the ends of its 95% interval by metric; NaN ends where there is no interval."""
+
 
 @dataclass(frozen=True, eq=False)
 class MethodView:
@@ -48,7 +51,7 @@ class MethodView:
     """
 
     n_images: int
-    headlines: Mapping[str, tuple[float, float, float]]
+    headlines: Headlines
     curves: np.ndarray
     thresholds: Mapping[float, float]
     histogram: np.ndarray
@@ -70,24 +73,24 @@ class Look:
     shift: float
 
 
-def draw_headlines(axes: Axes, looks: Sequence[Look], views: Sequence[MethodView], width: float) -> None:
+def draw_headlines(axes: Axes, looks: Sequence[Look], headlines: Sequence[Headlines], width: float) -> None:
     """Draw a cluster of bars a metric, a bar a method, its value above its interval.
 
     Args:
         axes: Where to draw.
         looks: One a method.
-        views: One a method.
+        headlines: One a method.
         width: Of the axes, in inches, which decides whether there is room for numbers that lie flat.
     """
-    metrics = list(dict.fromkeys(metric for view in views for metric in view.headlines))
+    metrics = list(dict.fromkeys(metric for of_method in headlines for metric in of_method))
     room = width / len(metrics)
     cluster = min(0.84, 0.5 * len(looks) / room)
     flat = cluster * room / len(looks) >= 0.3
     highest = 1.0
-    for look, view in zip(looks, views, strict=True):
+    for look, of_method in zip(looks, headlines, strict=True):
         # Mixed with white, not transparent: neither the grid nor the interval is lost in the bar.
         shade = 0.75 * np.array(to_rgb(look.colour)) + 0.25
-        for metric, (value, low, high) in view.headlines.items():
+        for metric, (value, low, high) in of_method.items():
             x, top = metrics.index(metric) + cluster * look.shift, float(np.nanmax([value, high]))
             axes.bar(x, value, 0.92 * cluster / len(looks), color=shade, linewidth=0, zorder=2)
             axes.plot([x, x], [low, high], color=PLAIN, linewidth=1)

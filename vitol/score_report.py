@@ -12,7 +12,8 @@
         measurements      metric, policy, value, ci_low, ci_high, n_images, threshold
         traps             by kind of map: n_maps, constant, not_finite, unstretched, sizes, missing, extra, and in
                           words: said
-        curves            thresholds (255), and at each the share of images with an IoU of at least 0.3, 0.5, 0.7
+        curves            thresholds (255), and at each the share of images with an IoU of at least 0.3, 0.5, 0.7;
+                          null where objects are masks
         views             view, group, n_images, value, ci_low, ci_high, mean_iou (`vitol.views`, `vitol.failures`)
     differences           a, b, metric, policy, value (a - b), ci_low, ci_high, n_images
 
@@ -36,12 +37,13 @@ import numpy as np
 import pandas as pd
 
 from vitol import __version__
+from vitol.accuracy import Localizations
 from vitol.boxes import DISTINCT_THRESHOLDS
 from vitol.datasets.faults import Fault
-from vitol.score_figure import MOST, MethodView, score_figure
-from vitol.scores import HEADLINE, MethodScores, Scores
-from vitol.scoring import VIEWED
-from vitol.views import DELTAS, accuracy_over_threshold, iou_histogram, ious_at
+from vitol.score_figure import MOST, headline_figure, score_figure
+from vitol.score_picture import method_headlines, method_view
+from vitol.scores import MethodScores, Scores
+from vitol.views import DELTAS, accuracy_over_threshold
 from vitol.wording import counted
 
 REPORT, PICTURE = "report.json", "score.png"
@@ -49,7 +51,6 @@ TABLES = ("scores.csv", "differences.csv", "views.csv")
 FILES = (REPORT, *TABLES, PICTURE)
 FAULT_COLUMNS = ["where", "seen", "remedy", "image"]
 DIGITS = 6  # after the point: far more than an interval means, far fewer than processors differ in
-DRAWN = (HEADLINE, "IoU30", VIEWED, "IoU70", "GTKnownLocV1", "PredictedLoc", "Top1Loc", "Top5Loc", "PxAP")
 
 
 def scores_frame(scores: Scores) -> pd.DataFrame:
@@ -188,46 +189,25 @@ def check_faults_file(path: Path) -> None:
 
 def draw(scores: Scores, path: Path) -> None:
     """Draw the scores under the first policy; of more than six methods those with the highest headline."""
-    ranked = sorted(scores.methods, key=lambda method: -method.measurement(HEADLINE).value)
+    metric, policy = scores.headline
+    ranked = sorted(scores.methods, key=lambda method: -method.measurement(metric).value)
     drawn = [method for method in scores.methods if method in ranked[:MOST]]
-    policy = scores.policies[0]
     images = counted(len(scores.split), "image")
-    note = f"{images}, policy {policy}."
+    note = f"{images}, policy {policy}." if policy else f"{images} with masks."
     if len(drawn) < len(scores.methods):
-        note += f" The {MOST} of {len(scores.methods)} methods with the highest {HEADLINE}."
-    views = {method.name: _view(method, policy) for method in drawn}
+        note += f" The {MOST} of {len(scores.methods)} methods with the highest {metric}."
+    if not policy:
+        headlines = {method.name: method_headlines(method, policy) for method in drawn}
+        headline_figure(f"Localization scores of {images}", headlines, path, note)
+        return
+    views = {method.name: method_view(method, policy) for method in drawn}
     score_figure(f"Localization scores of {images}", views, path, note)
-
-
-def _view(method: MethodScores, policy: str) -> MethodView:
-    """What the picture shows of a method."""
-    shown = {
-        metric: entry
-        for metric in DRAWN
-        for entry in method.measurements
-        if entry.metric == metric and entry.policy in (policy, "")
-    }
-    thresholds = {delta: shown[f"IoU{round(100 * delta)}"].threshold for delta in DELTAS}
-    chosen = thresholds[0.5]
-    assert chosen is not None  # those of a single delta always have one
-    at = ious_at(method.found.ious, chosen)
-    failed = method.views[method.views["view"] == "failure"]
-    return MethodView(
-        n_images=len(method.found),
-        headlines={metric: (entry.value, entry.ci_low, entry.ci_high) for metric, entry in shown.items()},
-        curves=accuracy_over_threshold(method.found.ious),
-        thresholds={delta: at for delta, at in thresholds.items() if at is not None},
-        histogram=iou_histogram(at),
-        failures=dict(zip(failed["group"], failed["value"], strict=True)),
-        groups=method.views,
-    )
 
 
 def _method(method: MethodScores) -> dict[str, Any]:
     files = method.files
     paths = (None,) * 3 if files is None else (files.maps, files.predicted, files.logits)
     named = zip(("maps", "predicted_maps", "logits"), paths, strict=True)
-    curves = accuracy_over_threshold(method.found.ious).round(DIGITS)
     return {
         "name": method.name,
         "floor": files is None,
@@ -242,14 +222,19 @@ def _method(method: MethodScores) -> dict[str, Any]:
             }
             for kind, traps in method.traps.items()
         },
-        "curves": {
-            "thresholds": DISTINCT_THRESHOLDS.round(DIGITS).tolist(),
-            **{f"IoU{round(100 * d)}": curve.tolist() for d, curve in zip(DELTAS, curves, strict=True)},
-        },
+        "curves": None if method.found is None else _curves(method.found),
         "views": [
             {key: None if cell != cell else cell for key, cell in row.items()}
             for row in method.views.round(DIGITS).to_dict("records")
         ],
+    }
+
+
+def _curves(found: Localizations) -> dict[str, list[float]]:
+    curves = accuracy_over_threshold(found.ious).round(DIGITS)
+    return {
+        "thresholds": DISTINCT_THRESHOLDS.round(DIGITS).tolist(),
+        **{f"IoU{round(100 * d)}": curve.tolist() for d, curve in zip(DELTAS, curves, strict=True)},
     }
 
 

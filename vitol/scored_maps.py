@@ -86,7 +86,7 @@ class ScoredMaps:
         split: The images that every method has maps of.
         members: Which of the split asked for these are, bool, (N,).
         readers: Maps by method and kind, `MAPS` or `PREDICTED`; none of the floors.
-        found: By method, the floors last; empty if there are faults.
+        found: By method, the floors last; empty if there are faults, or nothing was scored by boxes.
         faults: Everything wrong with the maps.
         options: As asked for.
     """
@@ -151,23 +151,8 @@ def score_maps(
         for name, of in files.items()
         if of.logits
     }
-    folders = {}
-    for name, of in files.items():
-        for kind, folder in ((MAPS, of.maps), (PREDICTED, of.predicted)):
-            if folder is not None:
-                called = f"{name}{note}" + (", predicted class" if kind == PREDICTED else "")
-                folders[name, kind] = MapFolder.open(called, folder, split.ids, others)
-    missing = {image for folder in folders.values() for image in folder.missing}
-    members = np.array([image not in missing for image in split.ids])
-    if not members.any():
-        raise ValueError(
-            f"no image has maps in all of {', '.join(folder.name for folder in folders.values())}"
-        )
-    kept = split.select(members)
-    readers = {key: folder.reader(kept.ids, options.reference_nan) for key, folder in folders.items()}
-    scored = ScoredMaps(kept, members, readers, options)
-    if not options.allow_missing:
-        scored.faults = [fault for folder in folders.values() for fault in folder.faults()]
+    scored = open_maps(files, split, options, others, note)
+    kept, readers, members = scored.split, scored.readers, scored.members
     curves = {}
     for key, reader in readers.items():
         curves[key] = _curves(reader, kept, options, key[1] == MAPS, only_check=bool(scored.faults))
@@ -185,6 +170,34 @@ def score_maps(
             of_floor = floor(kept.sizes, kept.boxes)
             predicted = of_floor if any(kind == PREDICTED for _, kind in readers) else None
             scored.found[name] = _localizations(of_floor, predicted, rank)
+    return scored
+
+
+def open_maps(
+    files: Mapping[str, Files], split: Split, options: Options, others: Iterable[str] = (), note: str = ""
+) -> ScoredMaps:
+    """Open every method's maps of a split, without reading one; arguments and errors as of `score_maps`.
+
+    Returns:
+        The readers; faults are those of the folders: maps that are missing, and files that are no image's.
+    """
+    folders = {}
+    for name, of in files.items():
+        for kind, folder in ((MAPS, of.maps), (PREDICTED, of.predicted)):
+            if folder is not None:
+                called = f"{name}{note}" + (", predicted class" if kind == PREDICTED else "")
+                folders[name, kind] = MapFolder.open(called, folder, split.ids, others)
+    missing = {image for folder in folders.values() for image in folder.missing}
+    members = np.array([image not in missing for image in split.ids])
+    if not members.any():
+        raise ValueError(
+            f"no image has maps in all of {', '.join(folder.name for folder in folders.values())}"
+        )
+    kept = split.select(members)
+    readers = {key: folder.reader(kept.ids, options.reference_nan) for key, folder in folders.items()}
+    scored = ScoredMaps(kept, members, readers, options)
+    if not options.allow_missing:
+        scored.faults = [fault for folder in folders.values() for fault in folder.faults()]
     return scored
 
 

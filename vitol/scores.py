@@ -11,6 +11,7 @@ import pandas as pd
 from vitol.accuracy import Difference, Localizations, Measurement, paired_difference
 from vitol.datasets.splits import Split
 from vitol.map_traps import Traps
+from vitol.pxap import PXAP
 from vitol.scored_maps import Files
 
 HEADLINE = "MaxBoxAccV2"
@@ -24,7 +25,7 @@ class MethodScores:
         name: The method's.
         files: Its output; None for the floors, which have none.
         naming: Which rule its maps' names follow; "" for the floors.
-        found: What every metric is a function of.
+        found: What every metric is a function of; None where objects are masks, not boxes.
         measurements: Policy by policy.
         traps: What of the protocol's traps applied, by the kind of map.
         views: Rows of `vitol.views.COLUMNS`, failures included.
@@ -33,7 +34,7 @@ class MethodScores:
     name: str
     files: Files | None
     naming: str
-    found: Localizations
+    found: Localizations | None
     measurements: tuple[Measurement, ...]
     traps: dict[str, Traps]
     views: pd.DataFrame
@@ -70,7 +71,7 @@ class Scores:
         comparisons: Every pair of methods, the earlier minus the later, in every measurement that both have.
         split: The images scored.
         left_out: Ids of images that lack a map, of any method (`allow_missing`).
-        policies: As asked for; the first is the headline's, and the views'.
+        policies: As asked for; the first is the headline's, and the views'. None where objects are masks.
         validation: Number of images held out to choose thresholds on, which only the policy `validation` does; 0
             if there are none.
         val_cut: Whether they were cut from the split.
@@ -89,6 +90,11 @@ class Scores:
     fixed: float | None
     replicates: int
     seed: int
+
+    @property
+    def headline(self) -> tuple[str, str]:
+        """The metric that methods are ranked by, and its policy."""
+        return (HEADLINE, self.policies[0]) if self.policies else (PXAP, "")
 
     def __getitem__(self, name: str) -> MethodScores:
         """A method's scores by its name."""

@@ -23,10 +23,10 @@ from vitol.datasets.faults import DatasetFaults
 from vitol.datasets.splits import Split, cut_by_hash, scan_split, split_faults
 from vitol.map_views import map_views
 from vitol.mask_folder import MaskReader
-from vitol.pxap import BINS, measure_pxap, pixel_counts, scale_mask
+from vitol.mask_scoring import count_pixels, score_by_masks
+from vitol.pxap import measure_pxap
 from vitol.readings import VALIDATION
-from vitol.rectangles import SIZE
-from vitol.score_checks import check_methods, check_numbers, check_other_images, check_policies
+from vitol.score_checks import check_masked, check_methods, check_numbers, check_other_images, check_policies
 from vitol.scored_maps import MAPS, Files, Options, Progress, ScoredMaps, score_maps
 from vitol.scores import MethodScores, Scores, comparisons
 from vitol.views import ious_at
@@ -51,7 +51,7 @@ class Method:
 
 
 def read_scored_split(folder: Path) -> Split:
-    """Read a split that is to be scored: as `vitol.datasets.splits.read_split`, but every image needs a box.
+    """Read a split that is to be scored: as `vitol.datasets.splits.read_split`, but every image needs a box or mask.
 
     Raises:
         DatasetFaults: A ValueError with everything wrong with it, the first 20 faults in its text.
@@ -82,15 +82,17 @@ def score_methods(
     """Score methods on a split, each with every metric that its files allow, and compare them.
 
     Maps give MaxBoxAccV2, its parts and GT-known Loc; logits Top-1 and Top-5 Loc and Cls; maps of the predicted
-    class PredictedLoc; masks PxAP. The floors get the logits too if all methods share them.
+    class PredictedLoc; masks PxAP. The floors get the logits too if all methods share them. A split that lists masks
+    in place of boxes gives PxAP alone.
 
     Args:
         methods: At least one, with different names.
-        split: The images to score; every one needs a box.
+        split: The images to score; every one needs a box or mask.
         validation: The images to choose thresholds on, for the policy `validation`.
         val_cut: Choose them instead on a third of the split, cut by a hash of the ids
             (`vitol.datasets.splits.cut_by_hash`), and score the rest, under every policy.
-        masks: Folder of the images' masks, see `vitol.mask_folder`.
+        masks: Folder of the images' masks, see `vitol.mask_folder`; of a split that lists masks the folder that
+            their paths start from, see `vitol.split_masks`.
         policies: Some of `vitol.accuracy.POLICIES`; the first is the headline's, and the views'.
         fixed: The threshold of the policy `fixed`, a fraction in [0, 1).
         floors: Whether the two baselines that never look at the image stand beside.
@@ -114,6 +116,12 @@ def score_methods(
         check_other_images(split, validation)
     check_numbers(replicates, seed, workers)
     options = Options(floors, reference_nan, allow_missing, workers, progress or (lambda *_: None))
+    if split.masks:
+        root = check_masked(methods, masks, validation, val_cut, fixed)
+        scores, wrong = score_by_masks(methods, split, root, options, replicates, seed)
+        if scores is None:
+            raise MapFaults("nothing was scored", wrong, shown=SHOWN_FAULTS)
+        return scores
     if masks is not None:
         MaskReader(masks, (), split.sizes)  # no folder of masks: said before the maps are read
     others = () if validation is None else validation.ids
@@ -134,7 +142,11 @@ def score_methods(
     pixels: dict[str, np.ndarray] = {}
     if masks is not None:
         reader = MaskReader(masks, scored.ids, scored.sizes)
-        pixels = _pixel_counts(test, reader, images, only_check=bool(faults))
+        if faults:  # the masks are only looked at, for theirs
+            for _ in options.each("Checking masks", lambda row: reader[row].size, len(reader)):
+                pass
+        else:
+            pixels = count_pixels(test, list(test.found), reader, images)
         faults += reader.faults
     if faults:
         raise MapFaults("nothing was scored", faults, shown=SHOWN_FAULTS)
@@ -184,30 +196,6 @@ def score_methods(
         replicates=replicates,
         seed=seed,
     )
-
-
-def _pixel_counts(
-    test: ScoredMaps, masks: MaskReader, images: np.ndarray, only_check: bool
-) -> dict[str, np.ndarray]:
-    """By method every image's counts that PxAP is made of, uint16 (n, 2, bins).
-
-    With `only_check` the masks are only looked at, for their faults.
-    """
-    if only_check:
-        for _ in test.options.each("Checking masks", lambda row: masks[row].size, len(masks)):
-            pass
-        return {}
-
-    def counts(row: int) -> list[np.ndarray]:
-        mask = scale_mask(masks[row], (SIZE, SIZE))  # once for all methods
-        return [pixel_counts(test.score_of(name, images[row]), mask) for name in test.found]
-
-    # Less than 2**16: a score map has 224 x 224 pixels.
-    found = {name: np.empty((len(images), 2, BINS), np.uint16) for name in test.found}
-    for row, of_image in enumerate(test.options.each("Counting pixels", counts, len(images))):
-        for name, of_method in zip(found, of_image, strict=True):
-            found[name][row] = of_method
-    return found
 
 
 def _views(

@@ -1,4 +1,4 @@
-"""`vitol data`: register data sets, draw the embedded one."""
+"""`vitol data`: fetch and register data sets, list, check and show them, draw the embedded one."""
 
 from enum import StrEnum
 from pathlib import Path
@@ -8,9 +8,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from vitol.cli import data_check, data_list, data_show, fetch
 from vitol.cli.console import errors_in_words, examples, progress_bars
 
-commands = typer.Typer(no_args_is_help=True, help="Register data sets; draw the embedded one.")
+commands = typer.Typer(
+    no_args_is_help=True,
+    help="Fetch and register data sets; list, check and show them; draw the embedded one.",
+)
 
 
 class LayoutName(StrEnum):
@@ -18,6 +22,8 @@ class LayoutName(StrEnum):
 
     CUB = "cub"
     ILSVRC = "ilsvrc"
+    TINY_IMAGENET = "tiny-imagenet"
+    OPENIMAGES = "openimages"
     WSOL = "wsol"
 
 
@@ -53,8 +59,10 @@ def register(
     and what was done about its faults. Where it lies stands in
     FOLDER/NAME.root; the variable VITOL_<NAME>_ROOT comes before that.
 
-    Layouts: cub (CUB-200-2011), ilsvrc (ImageNet-1K as on Kaggle), wsol
-    (folders train, val and test in the WSOL split format).
+    Layouts: cub (CUB-200-2011), ilsvrc (ImageNet-1K, from Kaggle or from
+    image-net.org), tiny-imagenet, openimages (OpenImages-30k, with masks),
+    wsol (folders train, val and test in the WSOL split format). `vitol data
+    list` says what each expects.
     """
     from vitol.datasets.register import register as check_and_register
 
@@ -70,15 +78,23 @@ def register(
     show_manifest(manifest, folder / f"{manifest['name']}.json")
 
 
+commands.command(epilog=fetch.EXAMPLES)(fetch.fetch)
+commands.command("list", epilog=data_list.EXAMPLES)(data_list.list_datasets)
+commands.command(epilog=data_check.EXAMPLES)(data_check.check)
+commands.command(epilog=data_show.EXAMPLES)(data_show.show)
+
+
 def show_manifest(manifest: dict[str, Any], path: Path) -> None:
     """Print what was registered, in a table and a few lines."""
     table = Table(title=f"{manifest['name']} ({manifest['layout']} layout)", title_justify="left")
     table.add_column("split")
-    for column in ("images", "boxes", "width", "height"):
+    masked = any("masks" in found for found in manifest["splits"].values())
+    counts = ("images", "boxes", "masks") if masked else ("images", "boxes")
+    for column in (*counts, "width", "height"):
         table.add_column(column, justify="right")
     for split, found in manifest["splits"].items():
         ranges = ["-".join(map(str, sorted(set(found[side])))) for side in ("width", "height")]
-        table.add_row(split, f"{found['images']:,}", f"{found['boxes']:,}", *ranges)
+        table.add_row(split, *(f"{found.get(count, 0):,}" for count in counts), *ranges)
     handled = f"{len(manifest['faults'])} ({manifest['handling']})" if manifest["faults"] else "none"
     console = Console()
     console.print(table)

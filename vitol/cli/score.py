@@ -52,7 +52,8 @@ def score(
         typer.Option(
             metavar="FOLDER",
             help="Pixel masks, <image id without extension>.png, one for every image that is scored: a missing one is "
-            "a fault, also with --allow-missing. Gives PxAP.",
+            "a fault, also with --allow-missing. Gives PxAP. Where METADATA lists masks and no boxes, as OpenImages' "
+            "does: the folder that their paths start from.",
         ),
     ] = None,
     policy: Annotated[
@@ -146,7 +147,8 @@ def score(
     values: FOLDER/test/0001.jpg.npy for the image test/0001.jpg, as the
     reference evaluator (clovaai/wsolevaluation) writes them; without .jpg is
     fine, too. METADATA is a split in its format: image_ids.txt,
-    class_labels.txt, image_sizes.txt and localization.txt.
+    class_labels.txt, image_sizes.txt and localization.txt. With masks in
+    localization.txt, as of OpenImages, it gives PxAP alone.
 
     All methods are scored on the same images, and compared in pairs. Every
     fault of the files is listed, and nothing is scored while there is one.

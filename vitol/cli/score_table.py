@@ -30,6 +30,10 @@ LEGEND = (
     "IoU50 (GT-known Loc): share of images with a box that overlaps a true one by an IoU of 0.5; MaxBoxAccV2: mean of "
     "IoU30, IoU50 and IoU70; V1: largest contour only"
 )
+LEGEND_OF_MASKS = (
+    "PxAP: area under the precision-recall curve of the pixels of all images, over all thresholds; the split's objects "
+    "are masks, so there is no score of boxes"
+)
 
 
 def show_scores(scores: "Scores", metadata: Path) -> None:
@@ -42,7 +46,8 @@ def show_scores(scores: "Scores", metadata: Path) -> None:
     beside = -(-len(scores.methods) // tables)
     for start in range(0, len(scores.methods), beside):
         console.print(score_table(scores, scores.methods[start : start + beside]))
-    console.print(LEGEND, soft_wrap=True, highlight=False, markup=False)
+    legend = LEGEND if scores.policies else LEGEND_OF_MASKS
+    console.print(legend, soft_wrap=True, highlight=False, markup=False)
     for line in (*comparison_lines(scores), *trap_lines(scores)):
         console.print(line, soft_wrap=True, highlight=False, markup=False)
 
@@ -72,18 +77,17 @@ def score_table(scores: "Scores", methods: "Sequence[MethodScores]") -> Table:
 
 def comparison_lines(scores: "Scores") -> list[str]:
     """Who beats whom in the headline under the first policy; the floors are not compared with each other."""
-    from vitol.scores import HEADLINE
-
+    metric, policy = scores.headline
     floors = {method.name for method in scores.methods if method.files is None}
     pairs = [
         comparison
         for comparison in scores.comparisons
-        if (comparison.metric, comparison.policy) == (HEADLINE, scores.policies[0])
+        if (comparison.metric, comparison.policy) == (metric, policy)
         and not {comparison.a, comparison.b} <= floors
     ]
     if not pairs:
         return []
-    lines = [f"{HEADLINE}, {scores.policies[0]}, paired over the same images:"]
+    lines = [f"{', '.join(filter(None, (metric, policy)))}, paired over the same images:"]
     lines += [f"  {in_words(pair)}" for pair in pairs[:SHOWN]]
     return lines + ([f"  ... and {len(pairs) - SHOWN} more pairs"] if len(pairs) > SHOWN else [])
 

@@ -1,11 +1,14 @@
 """What is wrong with a data set: collected while reading, reported in one go."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 Box = tuple[float, float, float, float]
+UNWRITABLE = re.compile("[,\r\n\ud800-\udfff]")
+"""Characters that no text file of a split can hold inside a field."""
 
 
 @dataclass(frozen=True)

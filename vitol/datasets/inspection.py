@@ -3,9 +3,9 @@
 import hashlib
 import io
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,13 +17,30 @@ from vitol.datasets.layout import Scan
 from vitol.datasets.splits import Split
 
 Progress = Callable[[int, int], None]
-"""Called with the images done and the images in all."""
+"""Called with the images (masks included) done and in all."""
 
+NO_FILE = "no such image file"
+RESTORE = "restore the file, or leave the image out"
 BATCH = 4096  # images handed to the threads at once: a million waiting tasks would fill the memory
 
 
+@dataclass(frozen=True)
+class Opened:
+    """What was found in image files, under their paths: each is in `sizes` and `digests`, or in `wrong`.
+
+    Attributes:
+        sizes: Width and height in pixels.
+        digests: SHA-256 of the file, "" where it was not decoded.
+        wrong: Why it could not be opened, in words without its path.
+    """
+
+    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
+    digests: dict[str, str] = field(default_factory=dict)
+    wrong: dict[str, str] = field(default_factory=dict)
+
+
 def inspect_images(scan: Scan, decode: bool, progress: Progress | None = None) -> tuple[Scan, dict[str, str]]:
-    """Open every image of a scan, in as many threads as there are processors.
+    """Open every image and mask of a scan, in as many threads as there are processors.
 
     Args:
         scan: What the text files say.
@@ -33,28 +50,65 @@ def inspect_images(scan: Scan, decode: bool, progress: Progress | None = None) -
 
     Returns:
         The scan with sizes filled in, without the images that could not be opened, and with a fault for each
-        of those and for each image whose size is not the one that the text files give; and the SHA-256 of
-        every decoded file under its id. Images that text faults keep out of the splits are opened too.
+        of those, for each image whose size is not the one that the text files give, and for each mask that
+        could not be opened; and the SHA-256 of every decoded file under its path below the image folder, an
+        image's id. Images that text faults keep out of the splits are opened too.
     """
     splits = scan.layout.splits
     listed = list(dict.fromkeys(image for split in splits.values() for image in split.ids))
     ids = [*listed, *sorted({fault.image for fault in scan.faults} - {""} - set(listed))] if splits else []
+    owners = mask_owners(splits.values())
+    opened = open_images(scan.layout.images, [*ids, *owners], decode, progress)
     faults = list(scan.faults)
-    sizes: dict[str, tuple[int, int]] = {}
-    digests: dict[str, str] = {}
+    for image in ids:
+        if image in opened.wrong:
+            faults.append(Fault(image, opened.wrong[image], RESTORE, image))
+    faults += mask_faults_of(opened, owners)
+    measured = {name: _measured(split, opened.sizes, faults) for name, split in splits.items()}
+    scan = replace(scan, layout=replace(scan.layout, splits=measured), faults=tuple(faults))
+    return scan, opened.digests
+
+
+def open_images(folder: Path, files: Sequence[str], decode: bool, progress: Progress | None = None) -> Opened:
+    """Open image files below a folder, in as many threads as there are processors; see `inspect_images`."""
+    opened = Opened()
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for start in range(0, len(ids), BATCH):
-            batch = ids[start : start + BATCH]
-            results = pool.map(partial(_inspect, decode=decode), (scan.layout.images / i for i in batch))
-            for done, (image, result) in enumerate(zip(batch, results, strict=True), start + 1):
+        for start in range(0, len(files), BATCH):
+            batch = files[start : start + BATCH]
+            results = pool.map(partial(_inspect, decode=decode), (folder / file for file in batch))
+            for done, (file, result) in enumerate(zip(batch, results, strict=True), start + 1):
                 if isinstance(result, str):
-                    faults.append(Fault(image, result, "restore the file, or leave the image out", image))
+                    opened.wrong[file] = result
                 else:
-                    sizes[image], digests[image] = result
+                    opened.sizes[file], opened.digests[file] = result
                 if progress:
-                    progress(done, len(ids))
-    measured = {name: _measured(split, sizes, faults) for name, split in splits.items()}
-    return replace(scan, layout=replace(scan.layout, splits=measured), faults=tuple(faults)), digests
+                    progress(done, len(files))
+    return opened
+
+
+def mask_owners(splits: Iterable[Split]) -> dict[str, list[str]]:
+    """Ids of the images that a mask or ignore file belongs to, under its path, in the order of the splits."""
+    owners: dict[str, list[str]] = {}
+    for split in splits:
+        for image, masks, ignore in zip(split.ids, split.masks, split.ignores, strict=False):
+            for file in (*masks, *filter(None, (ignore,))):
+                owners.setdefault(file, []).append(image)
+    return owners
+
+
+def mask_faults_of(opened: Opened, owners: Mapping[str, Sequence[str]]) -> list[Fault]:
+    """A fault for each image whose mask could not be opened."""
+    return [
+        Fault(file, in_words_of_masks(opened.wrong[file]), RESTORE, image)
+        for file, images in owners.items()
+        if file in opened.wrong
+        for image in images
+    ]
+
+
+def in_words_of_masks(wrong: str) -> str:
+    """What is wrong with a file that is a mask and no image."""
+    return "no such mask file" if wrong == NO_FILE else wrong
 
 
 def _measured(split: Split, sizes: Mapping[str, tuple[int, int]], faults: list[Fault]) -> Split:
@@ -84,6 +138,6 @@ def _inspect(path: Path, decode: bool) -> tuple[tuple[int, int], str] | str:
     # Pillow's decoders raise many types on damaged files (SyntaxError, struct.error, EOFError, ...).
     except Exception as error:
         if isinstance(error, FileNotFoundError):
-            return "no such image file"
+            return NO_FILE
         known = error.strerror if isinstance(error, OSError) else None
         return f"cannot be decoded: {known or error or type(error).__name__}"

@@ -9,6 +9,8 @@ import numpy as np
 from vitol.datasets.faults import DatasetFaults, Fault
 from vitol.datasets.splits import TRAIN, Split, cut_by_hash, split_faults
 
+LEAST = 10  # train images that a tenth can be cut off
+
 
 @dataclass(frozen=True)
 class Layout:
@@ -42,7 +44,8 @@ class Scan:
         layout: The images of which every line could be read. Sizes are (0, 0) where the text gives none:
             `vitol.datasets.inspection` fills them in.
         faults: What is wrong with the text files. Where one is missing, only such faults are known.
-        metadata: The text files that belong to the layout, relative to its root, the optional ones too.
+        metadata: The text files that belong to the layout, relative to its root, the optional ones too. An entry
+            with an asterisk stands for all files that match it, such as "Annotations/*.xml".
     """
 
     layout: Layout
@@ -53,7 +56,7 @@ class Scan:
 def layout_faults(layout: Layout) -> list[Fault]:
     """What is wrong with the values: labels beyond the classes, bad boxes, images in two splits.
 
-    Only a train image may be without a box.
+    Only a train image may be without a box, or mask.
     """
     faults = []
     owner: dict[str, str] = {}
@@ -80,11 +83,26 @@ def sound(scan: Scan) -> Layout:
     return scan.layout
 
 
+def needs_validation_cut(layout: Layout) -> bool:
+    """Whether thresholds have to be chosen on a part of the train images, and can be.
+
+    So it is where there is no split "val", and at least ten train images, all of which have boxes: in CUB and
+    Tiny-ImageNet, but not in ILSVRC, whose train images have none.
+    """
+    train = layout.splits.get(TRAIN)
+    return (
+        "val" not in layout.splits
+        and train is not None
+        and len(train) >= LEAST
+        and all(map(len, train.boxes))
+    )
+
+
 def with_validation_cut(layout: Layout) -> Layout:
     """Move a tenth of the train images, rounded down, to a new split "val".
 
-    Section 3 of the protocol: the images of `cut_by_hash`. It serves data sets whose train images have boxes,
-    such as CUB; ILSVRC's test split is divided instead (see `vitol.datasets.ilsvrc`).
+    Section 3 of the protocol: the images of `cut_by_hash`. It serves data sets whose train images have boxes
+    (see `needs_validation_cut`); ILSVRC's test split is divided instead (see `vitol.datasets.ilsvrc`).
 
     Raises:
         ValueError: There is a validation split already, no train split of ten images or more, or an image of
@@ -93,9 +111,9 @@ def with_validation_cut(layout: Layout) -> Layout:
     if "val" in layout.splits:
         raise ValueError(f"{layout.images} has a split val of its own: use it, nothing has to be cut")
     train = layout.splits.get(TRAIN)
-    if train is None or len(train) < 10:
+    if train is None or len(train) < LEAST:
         count = 0 if train is None else len(train)
-        raise ValueError(f"{layout.images} has {count} train images; a tenth for validation needs 10")
+        raise ValueError(f"{layout.images} has {count} train images; a tenth for validation needs {LEAST}")
     cut = cut_by_hash(train.ids, len(train) // 10)
     val = train.select(cut)
     for image, boxes in zip(val.ids, val.boxes, strict=True):

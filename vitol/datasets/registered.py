@@ -9,30 +9,49 @@ from typing import Any
 REGISTERED = Path("registered")
 
 
-def dataset_root(name: str, folder: Path = REGISTERED) -> Path:
-    """Where a registered data set lies on this machine.
+def registered_names(folder: Path = REGISTERED) -> list[str]:
+    """Names of all registered data sets, sorted."""
+    return sorted(path.stem for path in folder.glob("*.json"))
+
+
+def stated_root(name: str, folder: Path = REGISTERED) -> tuple[str, Path]:
+    """Where a data set is said to lie, whether or not it does, after what says so.
 
     The environment variable `VITOL_<NAME>_ROOT` (upper case, anything but letters and digits as `_`) comes
     before the file that `register` wrote.
 
     Raises:
-        ValueError: Neither is there, or what they name is not a folder.
+        ValueError: Nothing says so.
     """
     check_name(name)
-    variable = f"VITOL_{re.sub('[^A-Za-z0-9]', '_', name).upper()}_ROOT"
+    variable = root_variable(name)
     file = folder / f"{name}.root"
     if source := os.environ.get(variable):
-        origin, root = variable, Path(source).expanduser()
-    elif file.exists():
-        origin, root = str(file), Path(file.read_text(encoding="utf-8").rstrip("\n"))
-    else:
-        raise ValueError(
-            f"data set {name!r} has no root: {variable} is not set and there is no {file}; "
-            f"run `vitol data register LAYOUT ROOT --name {name}`"
-        )
+        return variable, Path(source).expanduser()
+    if file.exists():
+        return str(file), Path(file.read_text(encoding="utf-8").rstrip("\n"))
+    raise ValueError(
+        f"data set {name!r} has no root: {variable} is not set and there is no {file}; "
+        f"run `vitol data register LAYOUT ROOT --name {name}`"
+    )
+
+
+def root_variable(name: str) -> str:
+    """The environment variable that says where a data set lies."""
+    return f"VITOL_{re.sub('[^A-Za-z0-9]', '_', name).upper()}_ROOT"
+
+
+def dataset_root(name: str, folder: Path = REGISTERED) -> Path:
+    """Where a registered data set lies on this machine, see `stated_root`.
+
+    Raises:
+        ValueError: Neither is there, or what they name is not a folder.
+    """
+    origin, root = stated_root(name, folder)
     if not root.is_dir():
         raise ValueError(
-            f"{origin} says that data set {name!r} lies in {root}, which is not a folder; set {variable}, or "
+            f"{origin} says that data set {name!r} lies in {root}, which is not a folder; "
+            f"set {root_variable(name)}, or "
             f"run `vitol data register LAYOUT ROOT --name {name}`"
         )
     return root

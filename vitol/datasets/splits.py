@@ -4,11 +4,11 @@ Section 1 ("Data") of the evaluation protocol; the layout of `clovaai/wsolevalua
 `image_ids.txt` (path), `class_labels.txt` (path,label), `image_sizes.txt` (path,width,height) and
 `localization.txt` (path,x0,y0,x1,y1; several lines for several boxes; a train split may do without it).
 Ours may add `subsets.csv` (a header, then path,subset). A box is valid when 0 <= x0 <= x1 <= width, and so
-for y and the height.
+for y and the height. Where objects are pixel masks, `localization.txt` lists their files instead of boxes (see
+`vitol.datasets.localization`), and sizes may be left out.
 """
 
 import hashlib
-import re
 import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -18,8 +18,10 @@ from pathlib import Path
 
 import numpy as np
 
-from vitol.datasets.faults import Box, DatasetFaults, Fault, box_faults
-from vitol.datasets.textfiles import Table, parse_box, parse_whole, read_table
+from vitol.datasets.faults import Box, DatasetFaults, Fault
+from vitol.datasets.localization import BOX_COLUMNS, MASK_COLUMNS, columns_of, read_localization
+from vitol.datasets.split_faults import split_faults
+from vitol.datasets.textfiles import Table, parse_whole, read_table
 
 TRAIN = "train"
 """The one split whose images may lack boxes: everything else is there to be scored."""
@@ -31,12 +33,11 @@ FILES = {
     "image_ids.txt": "path",
     "class_labels.txt": "path,label",
     "image_sizes.txt": "path,width,height",
-    "localization.txt": "path,x0,y0,x1,y1",
+    "localization.txt": BOX_COLUMNS,
     "subsets.csv": "path,subset",
 }
 
 NO_BOXES = np.empty((0, 4))
-UNWRITABLE = re.compile("[,\r\n\ud800-\udfff]")
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,9 +47,11 @@ class Split:
     Attributes:
         ids: n image paths relative to the image root, with forward slashes.
         labels: Class of each image from 0, (n,) int64.
-        sizes: Width and height in pixels, (n, 2) int64.
+        sizes: Width and height in pixels, (n, 2) int64; all 0 where masks are listed and sizes are not.
         boxes: n arrays (k_i, 4) float64 of x0, y0, x1, y1 in pixels; (0, 4) where a train image has none.
         subsets: () or n names, one an image.
+        masks: () or n tuples of paths below the image root; an image's object is the union of its masks.
+        ignores: () or, with masks, n paths of what is left out of each image, "" for nothing.
 
     Raises:
         ValueError: The fields disagree on the number of images.
@@ -59,6 +62,8 @@ class Split:
     sizes: np.ndarray
     boxes: tuple[np.ndarray, ...]
     subsets: tuple[str, ...] = ()
+    masks: tuple[tuple[str, ...], ...] = ()
+    ignores: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         """Refuse fields of different lengths."""
@@ -70,6 +75,9 @@ class Split:
             )
         if self.subsets and len(self.subsets) != n:
             raise ValueError(f"{n} ids need {n} subsets or none, not {len(self.subsets)}")
+        if (self.masks and len(self.masks) != n) or len(self.masks) != len(self.ignores):
+            seen = f"{len(self.masks)} and {len(self.ignores)}"
+            raise ValueError(f"{n} ids need {n} tuples of masks and {n} ignore files, or none, not {seen}")
         for image, boxes in zip(self.ids, self.boxes, strict=True):
             if boxes.ndim != 2 or boxes.shape[1] != 4:
                 raise ValueError(f"boxes of {image} are an array {boxes.shape}; an image's boxes are (k, 4)")
@@ -83,7 +91,8 @@ class Split:
         if not isinstance(other, Split):
             return NotImplemented
         return (
-            (self.ids, self.subsets) == (other.ids, other.subsets)
+            (self.ids, self.subsets, self.masks, self.ignores)
+            == (other.ids, other.subsets, other.masks, other.ignores)
             and np.array_equal(self.labels, other.labels)
             and np.array_equal(self.sizes, other.sizes)
             and all(map(np.array_equal, self.boxes, other.boxes))
@@ -100,6 +109,8 @@ class Split:
             sizes=self.sizes[rows],
             boxes=tuple(self.boxes[row] for row in rows),
             subsets=tuple(self.subsets[row] for row in rows) if self.subsets else (),
+            masks=tuple(self.masks[row] for row in rows) if self.masks else (),
+            ignores=tuple(self.ignores[row] for row in rows) if self.ignores else (),
         )
 
 
@@ -109,14 +120,18 @@ def make_split(
     sizes: Sequence[Sequence[int]],
     boxes: Iterable[Sequence[Box]],
     subsets: Sequence[str] = (),
+    masks: Iterable[Sequence[str]] = (),
+    ignores: Sequence[str] = (),
 ) -> Split:
-    """A split from lists of n entries each, `boxes` holding one list of boxes an image."""
+    """A split from lists of n entries each, `boxes` and `masks` holding one list an image."""
     return Split(
         ids=tuple(ids),
         labels=np.array(labels, dtype=np.int64),
         sizes=np.array(sizes, dtype=np.int64).reshape(-1, 2),
         boxes=tuple(np.array(rows, dtype=np.float64) if rows else NO_BOXES for rows in boxes),
         subsets=tuple(subsets),
+        masks=tuple(map(tuple, masks)),
+        ignores=tuple(ignores),
     )
 
 
@@ -184,6 +199,15 @@ def write_split(split: Split, folder: Path) -> None:
             for box in boxes.tolist()
         ),
     }
+    if split.masks:
+        files = zip(split.ids, split.masks, split.ignores, strict=True)
+        tables["localization.txt"] = (
+            (image, mask, "" if at else ignore)
+            for image, masks, ignore in files
+            for at, mask in enumerate(masks)
+        )
+        if not split.sizes.any():
+            del tables["image_sizes.txt"]
     if split.subsets:
         tables["subsets.csv"] = [FILES["subsets.csv"].split(","), *zip(split.ids, split.subsets, strict=True)]
     folder.parent.mkdir(parents=True, exist_ok=True)
@@ -198,47 +222,24 @@ def write_split(split: Split, folder: Path) -> None:
         fresh.rename(folder)
 
 
-def split_faults(split: Split, boxed: bool) -> list[Fault]:
-    """Everything wrong with a split as it stands; with `boxed`, an image without a box is wrong too."""
-    faults = []
-    seen = set()
-    for image in split.ids:
-        if not image or image.startswith("/") or ".." in image.split("/"):
-            remedy = "ids are paths below the image root, with forward slashes"
-            faults.append(Fault(image, f"{image!r} is no relative path", remedy, image))
-        if UNWRITABLE.search(image):
-            remedy = "rename the image: commas and line ends separate fields, and ids are Unicode"
-            faults.append(
-                Fault(repr(image), "the id holds a character that the format cannot", remedy, image)
-            )
-        if image in seen:
-            faults.append(Fault(image, "the id stands twice", "list every image once", image))
-        seen.add(image)
-    for row in np.flatnonzero(split.labels < 0):
-        image = split.ids[row]
-        faults.append(Fault(image, f"label {split.labels[row]}", "labels are whole numbers from 0", image))
-    for row in np.flatnonzero((split.sizes < 1).any(axis=1)):
-        seen_size = "{}x{}".format(*split.sizes[row])
-        faults.append(Fault(split.ids[row], f"size {seen_size}", "sizes are pixels from 1", split.ids[row]))
-    for image, subset in zip(split.ids, split.subsets, strict=False):
-        if UNWRITABLE.search(subset):
-            faults.append(
-                Fault(image, f"subset {subset!r}", "leave commas and line ends out of its name", image)
-            )
-    return faults + box_faults(split.ids, split.sizes, split.boxes, boxed)
-
-
-def scan_split(folder: Path) -> tuple[Split | None, list[Fault]]:
+def scan_split(folder: Path, sized: bool = True) -> tuple[Split | None, list[Fault]]:
     """Read what can be read of a split, with the faults of its text files.
+
+    Args:
+        folder: Of the split.
+        sized: Whether `image_sizes.txt` has to be there; where masks are listed it never has to.
 
     Returns:
         The images of which every line could be read, or None where a file is missing, and all that is wrong
-        with the text; `split_faults` tells what is wrong with the values.
+        with the text; `split_faults` tells what is wrong with the values. Sizes are (0, 0) without their file.
     """
     faults: list[Fault] = []
     tables: dict[str, Table] = {}
     optional = {"subsets.csv", "localization.txt"} if folder.name == TRAIN else {"subsets.csv"}
-    for name, columns in FILES.items():
+    files = FILES | {"localization.txt": columns_of(folder / "localization.txt")}
+    if not sized or files["localization.txt"] == MASK_COLUMNS:
+        optional.add("image_sizes.txt")
+    for name, columns in files.items():
         if name not in optional or (folder / name).exists():
             header = name == "subsets.csv"
             table = read_table(folder / name, f"{folder.name}/{name}", columns, faults, header)
@@ -257,31 +258,26 @@ def scan_split(folder: Path) -> tuple[Split | None, list[Fault]]:
 
     holds = "label, a whole number from 0"
     labels = tables["class_labels.txt"].by_image(holds, images, partial(parse_whole, lowest=0))
-    holds = "width and height in whole pixels, from 1"
-    sizes = tables["image_sizes.txt"].by_image(holds, images, partial(parse_whole, lowest=1))
-    usable = labels.keys() & sizes.keys()
+    usable = set(labels)
+    sizes: dict[str, tuple[int, ...]] = {}
+    if table := tables.get("image_sizes.txt"):
+        holds = "width and height in whole pixels, from 1"
+        sizes = table.by_image(holds, images, partial(parse_whole, lowest=1))
+        usable &= sizes.keys()
     subsets: dict[str, str] = {}
     if table := tables.get("subsets.csv"):
         subsets = table.by_image("subset's name", images, itemgetter(0))
         usable &= subsets.keys()
+    found = read_localization(tables.get("localization.txt"), images)
 
-    boxes: dict[str, list[Box]] = {image: [] for image in images}
-    if table := tables.get("localization.txt"):
-        for number, (image, *texts) in table.rows():
-            if image not in images:
-                table.fault(number, f"unknown image {image}", "add it to image_ids.txt or take the line out")
-            elif (box := parse_box(texts)) is None:
-                table.fault(number, f"{' '.join(texts)!r} for {image}", "give four finite numbers", image)
-                usable.discard(image)
-            else:
-                boxes[image].append(box)
-
-    ids = [image for image in images if image in usable]
+    ids = [image for image in images if image in usable - found.broken]
     split = make_split(
         ids=ids,
         labels=[labels[image][0] for image in ids],
-        sizes=[sizes[image] for image in ids],
-        boxes=(boxes[image] for image in ids),
+        sizes=[sizes.get(image, (0, 0)) for image in ids],
+        boxes=(found.boxes.get(image, ()) for image in ids),
         subsets=[subsets[image] for image in ids] if subsets else (),
+        masks=(found.masks.get(image, ()) for image in ids) if found.masked else (),
+        ignores=[found.ignores.get(image, "") for image in ids] if found.masked else (),
     )
     return split, faults

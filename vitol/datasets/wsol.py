@@ -28,13 +28,13 @@ def read_wsol(root: Path) -> Layout:
     return sound(scan_wsol(root))
 
 
-def scan_wsol(root: Path) -> Scan:
-    """What the text files say and all that is wrong with them."""
+def scan_wsol(root: Path, sized: bool = True) -> Scan:
+    """What the text files say and all that is wrong with them; with `sized` there has to be a file of sizes."""
     faults: list[Fault] = []
     splits = {}
     for name in SPLITS:
         if (root / name).is_dir():
-            split, found = scan_split(root / name)
+            split, found = scan_split(root / name, sized)
             faults += found
             if split is not None:
                 splits[name] = split

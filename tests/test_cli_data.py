@@ -1,0 +1,183 @@
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from fakes import edit, fake_cub, fake_openimages, fake_tiny_imagenet, truncate, write_image
+from typer.testing import CliRunner, Result
+
+from vitol.cli import app
+from vitol.datasets.layouts import LAYOUTS
+
+
+@pytest.fixture
+def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A registered CUB; its parent is the current folder."""
+    monkeypatch.chdir(tmp_path)
+    root = fake_cub(tmp_path / "CUB_200_2011")
+    assert run("register", "cub", root).exit_code == 0
+    return root
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(app, ["data", *(str(argument) for argument in arguments)])
+
+
+def rows(result: Result) -> list[list[str]]:
+    """Cells of the tables that were printed."""
+    lines = [line for line in result.stdout.splitlines() if line.startswith("│")]
+    return [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines]
+
+
+@pytest.mark.parametrize("command", ["list", "check", "show"])
+def test_help_shows_examples(command: str) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert f"vitol data {command}" in result.stdout.split("Examples:")[1]
+
+
+def test_list_shows_what_is_registered_and_what_could_be(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "300")
+    result = run("list")
+    assert result.exit_code == 0, result.output
+    found = rows(result)
+    assert found[0] == ["cub", "cub", "train 3 (3 boxes)", str(root)]
+    assert found[1][2] == "test 2 (2 boxes)"
+    assert found[2:] == [[name, reader.expects] for name, reader in LAYOUTS.items()]
+
+
+def test_list_says_when_nothing_is_registered(tmp_path: Path) -> None:
+    result = run("list", "--folder", tmp_path / "none")
+    assert result.exit_code == 0
+    assert f"No data set is registered in {tmp_path / 'none'}." in result.stdout
+    assert "tiny-imagenet" in result.stdout
+
+
+def test_list_goes_on_where_a_root_is_gone_or_a_manifest_is_broken(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "400")
+    shutil.rmtree(root)
+    Path("registered/broken.json").write_text("{")
+    Path("registered/old.json").write_text("{}")
+    Path("registered/moved.json").write_text(Path("registered/cub.json").read_text())
+    found = {row[0]: row[3] for row in rows(run("list")) if len(row) == 4}
+    assert found["cub"] == f"{root} (gone)"
+    assert found["broken"].startswith("registered/broken.json is no manifest")
+    assert found["old"] == "its manifest does not say 'layout': register it again"
+    assert found["moved"].startswith("data set 'moved' has no root: VITOL_MOVED_ROOT is not set")
+
+
+def test_list_as_json_holds_everything(root: Path) -> None:
+    manifest = json.loads(Path("registered/cub.json").read_text())
+    result = run("list", "--json")
+    assert result.exit_code == 0
+    said = json.loads(result.stdout)
+    assert said["datasets"] == [
+        {
+            "name": "cub",
+            "layout": "cub",
+            "classes": 2,
+            "splits": manifest["splits"],
+            "fingerprint": manifest["fingerprint"],
+            "root": str(root),
+            "root_found": True,
+            "error": None,
+        }
+    ]
+    assert [entry["layout"] for entry in said["layouts"]] == list(LAYOUTS)
+
+
+def test_check_says_that_all_is_well(root: Path) -> None:
+    result = run("check", "cub")
+    assert result.exit_code == 0, result.output
+    assert result.stdout == (
+        f"cub is what was registered: train 3 images, test 2 images, 5 text files in {root}\n"
+    )
+    assert "5/5" in result.stderr
+
+
+def test_check_lists_what_differs_and_exits_with_one(root: Path) -> None:
+    edit(root / "classes.txt", "004.Ani", "004.Jay")
+    write_image(root / "images/004.Ani/a.jpg", seed=99)
+    truncate(root / "images/004.Ani/b.jpg")
+    result = run("check", "cub")
+    assert (result.exit_code, result.stdout) == (1, "")
+    for text in (
+        "(faults: 3)",
+        "classes.txt: has changed since the data set was registered",
+        "004.Ani/a.jpg: its content is not what was registered",
+        "004.Ani/b.jpg: cannot be decoded",
+        f"vitol data register cub {root} --name cub",
+    ):
+        assert text in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_check_of_an_older_registration_says_to_register_again(root: Path) -> None:
+    Path("registered/cub.splits/contents.txt").unlink()
+    result = run("check", "cub")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"run `vitol data register cub {root} --name cub --faults stop`" in result.stderr
+    assert "data set 'jays' is not registered" not in result.stderr
+    assert "data set 'jays' is not registered" in run("check", "jays").stderr
+
+
+def test_masks_are_counted(root: Path, tmp_path: Path) -> None:
+    result = run("register", "openimages", fake_openimages(tmp_path / "open"))
+    assert ["test", "2", "0", "3", "40", "30"] in rows(result)
+    assert "test 2 images, 6 mask files, 8 text files in" in run("check", "openimages").stdout
+
+
+def test_tiny_imagenet_is_registered_by_its_name(root: Path, tmp_path: Path) -> None:
+    result = run("register", "tiny-imagenet", fake_tiny_imagenet(tmp_path / "tiny"))
+    assert result.exit_code == 0, result.output
+    assert Path("registered/tiny-imagenet.json").exists()
+
+
+def test_show_writes_a_picture_named_after_the_split_and_never_over_another(root: Path) -> None:
+    result = run("show", "cub")
+    assert (result.exit_code, result.stdout) == (0, "cub-test.png: 2 images\n"), result.output
+    first = Path("cub-test.png").read_bytes()
+    refused = run("show", "cub", "--count", 1)
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "cub-test.png exists already; give another name (--out), or --force" in refused.stderr
+    assert run("show", "cub", "--force").exit_code == 0
+    assert Path("cub-test.png").read_bytes() == first
+
+
+def test_show_takes_split_count_seed_and_file(root: Path) -> None:
+    result = run("show", "cub", "--split", "train", "--count", 2, "--seed", 3, "--out", "seen/train.png")
+    assert result.stdout == "seen/train.png: 2 images\n"
+    assert Path("seen/train.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("cub", "--split", "val"), "there is no split 'val'; choose one of train, test"),
+        (("cub", "--count", "0"), "count is 0 and seed 0; give at least 1 image"),
+        (("cub", "--out", "birds.jpg"), "birds.jpg is no name of a PNG; give one that ends with .png"),
+        (("jays",), "data set 'jays' is not registered"),
+    ],
+)
+def test_show_says_in_red_what_is_wrong_and_writes_nothing(
+    root: Path, arguments: tuple[str, ...], text: str
+) -> None:
+    result = run("show", *arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert text in result.stderr
+    assert not [path for path in Path().iterdir() if path.is_file()]
+
+
+def test_the_real_data_sets_are_registered_checked_and_shown(
+    shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for layout, folder, said in (
+        ("cub", "CUB_200_2011", "train 600 images, test 585 images, 5 text files"),
+        ("ilsvrc", "ILSVRC", "test 300 images, 2 text files"),
+    ):
+        assert run("register", layout, shared / "data" / folder).exit_code == 0
+        assert f"{layout} is what was registered: {said}" in run("check", layout).stdout
+        assert run("show", layout).stdout == f"{layout}-test.png: 24 images\n"
