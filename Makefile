@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PYTHONUNBUFFERED := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env repro test lint bench notebooks lock clean
+.PHONY: help env repro run test lint bench notebooks lock clean
 
 help: ## show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -23,6 +23,11 @@ repro: env ## rebuild Tables 1-4 with DVC and compare them with the committed re
 	dvc repro
 	python -m experiments.compare
 
+run: env ## rebuild them on a registered data set: make run DATASET=cub BACKBONE=deit_base [PROCESSES=8]
+	python -m experiments.select $(DATASET) $(BACKBONE) --processes $(or $(PROCESSES),1)
+	dvc repro
+	python -m experiments.compare
+
 test: env ## run all tests
 	pytest
 
@@ -33,6 +38,7 @@ lint: env ## check style and types
 
 bench: env ## run the benchmarks, one after another (the scorer's needs `make repro` first)
 	python -m experiments.benchmarks.training_step
+	python -m experiments.benchmarks.loader
 	python -m experiments.benchmarks.maps
 	python -m experiments.benchmarks.scorer
 	python -m experiments.benchmarks.shards

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -12,8 +13,10 @@ from experiments.inputs import classes
 from experiments.params import read_params
 from experiments.stage import checkpoint_path, options, provenance
 from vitol.datasets.images import MEAN, STD
-from vitol.models import create_model, file_digest, find_weights, save_checkpoint
+from vitol.models import create_model, save_checkpoint
 from vitol.processes import start, team
+from vitol.sources import find_source, find_weights
+from vitol.weight_files import file_digest
 
 
 def describe(weights: str | Path | None) -> str:
@@ -25,6 +28,7 @@ def main(dataset: str, backbone_name: str) -> None:
     """Train a baseline for every seed, or save the pretrained model as it is where no recipe is given."""
     params = read_params()
     backbone, recipe = params.backbones[backbone_name], params.datasets[dataset].baseline
+    source = find_source(backbone.architecture, backbone.options)
     weights = find_weights(backbone.architecture) if backbone.pretrained else None
     config = {"backbone": backbone, "recipe": recipe, "seeds": params.seeds}
     with provenance(f"baseline-{dataset}-{backbone_name}", **config) as facts:
@@ -32,16 +36,19 @@ def main(dataset: str, backbone_name: str) -> None:
             torch.manual_seed(seed)
             names = classes(dataset)
             model = create_model(backbone.architecture, len(names), weights=weights, options=backbone.options)
-            record = {
-                "architecture": backbone.architecture,
-                "options": backbone.options,
+            record: dict[str, Any] = {
+                "architecture": source.architecture,
+                "options": source.options,
                 "num_classes": len(names),
+                "dataset": dataset,
                 "variant": "baseline",
                 "weights": describe(weights),
                 "classes": list(names),
                 "mean": list(MEAN),
                 "std": list(STD),
             }
+            if weights and source.license:
+                record["license"] = source.license
             checkpoint = checkpoint_path(dataset, backbone_name, "baseline", seed)
             if recipe is None:
                 if weights is None or model.pretrained_cfg["num_classes"] != len(names):  # type: ignore[index]

@@ -29,8 +29,9 @@ from vitol.chunks import Chunks
 from vitol.datasets.images import SplitImages, normalise
 from vitol.datasets.splits import read_split
 from vitol.maps import Method, explain
-from vitol.models import describe_device, file_digest, load_checkpoint
+from vitol.models import describe_device, load_checkpoint
 from vitol.processes import start, team
+from vitol.weight_files import file_digest
 
 # Where presets share a file, the first one makes it.
 MAPS = {file: Method.of(METHODS[name], preset) for (name, preset), file in reversed(MAP_FILES.items())}

@@ -15,7 +15,7 @@ from vitol.padl import insert_padl
 from vitol.processes import start
 
 # Of the baseline's record, what holds for the fine-tuned model too.
-KEPT = ("architecture", "options", "num_classes", "weights", "classes", "mean", "std")
+KEPT = ("architecture", "options", "num_classes", "dataset", "weights", "license", "classes", "mean", "std")
 # Added to the run's seed where fine-tuning draws order, crops, dropout and p-ADL: with the seed itself, which the
 # baseline drew with, it would see the baseline's first epochs again.
 OWN_DRAWS = 1_000_000
@@ -40,7 +40,7 @@ def main(dataset: str, backbone_name: str, variant: str) -> None:
             model, record = load_checkpoint(start, num_classes=len(classes(dataset)))
             settings = params.padl.model_dump()
             made = {
-                **{key: record[key] for key in KEPT},
+                **{key: record[key] for key in KEPT if key in record},
                 "variant": variant,
                 "padl": {"position": position, **settings} if position else None,
                 "from": record,

@@ -66,7 +66,10 @@ class Padl(Strict):
 
 
 class Backbone(Strict):
-    """A timm model and the side of its input."""
+    """A model and the sides of its images.
+
+    `architecture` is timm's name, "hf-hub:ORG/NAME", "local-dir:FOLDER" or a vitol checkpoint (see `vitol.sources`).
+    """
 
     architecture: str
     options: dict[str, Any]
@@ -188,13 +191,25 @@ def read_params(path: Path = Path("params.yaml")) -> Params:
         ParamsError: If it is missing, no YAML, has unknown or missing keys, or values out of range.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return check_params(path.read_text(encoding="utf-8"), path)
     except OSError as error:
         raise ParamsError(f"{path} cannot be read ({error}); run from the project's root") from error
+
+
+def check_params(text: str, path: Path) -> Params:
+    """Check the text of params.yaml.
+
+    Args:
+        text: The text.
+        path: What errors call it.
+
+    Raises:
+        ParamsError: As `read_params`.
+    """
+    try:
+        return Params.model_validate(yaml.safe_load(text))
     except yaml.YAMLError as error:
         raise ParamsError(f"{path} is no YAML: {error}") from error
-    try:
-        return Params.model_validate(content)
     except ValidationError as error:
         faults = []
         for fault in error.errors():

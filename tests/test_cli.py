@@ -1,21 +1,26 @@
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 import timm
+import torch
+import typer
 from fakes import edit, fake_cub, truncate, write_image
 from typer.testing import CliRunner, Result
 
 from vitol.cli import app
 from vitol.cli.data import Handling, LayoutName
-from vitol.datasets import mini
+from vitol.cli.fetch import fetch
+from vitol.datasets import download, mini
 from vitol.datasets.register import HANDLINGS, LAYOUTS
 from vitol.methods import ABOUT, METHODS
 from vitol.models import save_checkpoint
 from vitol.photos import THRESHOLDS
+from vitol.weight_files import file_digest
 
 
 @pytest.fixture
@@ -256,3 +261,144 @@ def test_explain_s_help_names_every_method_and_says_which_do_not_depend_on_the_c
 @pytest.mark.parametrize("arguments", [(), ("photos",), ("--model", "tiny.safetensors")])
 def test_explain_without_images_or_a_model_is_wrong_usage(photos: Path, arguments: tuple[str, ...]) -> None:
     assert run("explain", *arguments).exit_code == 2
+
+
+# Export and convert
+
+
+def test_export_writes_a_folder_that_explain_takes_with_the_class_names(photos: Path) -> None:
+    result = run("export", "tiny.safetensors", "out")
+    assert result.exit_code == 0, result.output
+    lines = dict(line.split(None, 1) for line in result.stdout.splitlines())
+    assert (lines["architecture"], lines["classes"], lines["written"]) == ("vit_tiny_patch16_224", "3", "out")
+    assert lines["use"] == "vitol explain photo.jpg --model local-dir:out"
+    seen = []
+    for model in ("tiny.safetensors", "local-dir:out"):
+        shown = run(
+            "explain", photos / "a.jpg", "--model", model, "--class", "crane", "--out", "seen", "--force"
+        )
+        assert shown.exit_code == 0, shown.output
+        seen.append(json.loads(Path("seen/boxes.json").read_text())["maps"])
+    assert seen[0] == seen[1]
+    assert seen[0][0]["class_name"] == "crane"
+
+
+def test_export_keeps_what_is_there_unless_forced(photos: Path) -> None:
+    assert run("export", "tiny.safetensors", "out").exit_code == 0
+    refused = run("export", "tiny.safetensors", "out")
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert "out exists already; give another name, or --force to replace it" in refused.stderr
+    assert run("export", "tiny.safetensors", "out", "--force").exit_code == 0
+    missing = run("export", "none.safetensors", "other")
+    assert missing.exit_code == 1 and "none.safetensors is missing" in missing.stderr
+    assert "Traceback" not in missing.stderr
+
+
+@pytest.fixture
+def release(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A checkpoint as torch.save writes it, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    model = timm.create_model("deit_tiny_patch16_224", num_classes=3)
+    torch.save({"state_dict": model.state_dict(), "epoch": 3}, "release.pth.tar")
+    return Path("release.pth.tar")
+
+
+def test_convert_says_what_it_converted_and_explain_takes_it(release: Path) -> None:
+    result = run("convert", release, "out.safetensors")
+    assert result.exit_code == 0, result.output
+    lines = {line[:15].strip(): line[15:] for line in result.stdout.splitlines()}
+    assert lines == {
+        "tensors": "152",
+        "parameters": "5,524,995",
+        "architecture": "deit_tiny_patch16_224 (told from its size)",
+        "classes": "3",
+        "sha256 before": file_digest(release),
+        "sha256 after": file_digest(Path("out.safetensors")),
+        "written": "out.safetensors",
+    }
+    write_image(Path("a.jpg"))
+    assert run("explain", "a.jpg", "--model", "out.safetensors", "--class", 2).exit_code == 0
+    given = run("convert", release, "given.safetensors", "--architecture", "deit_tiny_patch16_224")
+    assert "deit_tiny_patch16_224 (as given)" in given.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        (("release.pth.tar", "out.bin"), "out.bin does not end in .safetensors"),
+        (("release.pth.tar", "there.safetensors"), "there.safetensors exists already; give another name"),
+        (("none.pth", "out.safetensors"), "none.pth is missing"),
+        (("release.pth.tar", "out.safetensors", "--classes", "1000"), "3 classes, 1000 are asked for"),
+        (
+            ("release.pth.tar", "out.safetensors", "--architecture", "deit_huge"),
+            "timm knows no model 'deit_huge'",
+        ),
+    ],
+)
+def test_convert_says_in_red_what_is_wrong_and_writes_nothing(
+    release: Path, arguments: tuple[str, ...], text: str
+) -> None:
+    Path("there.safetensors").write_text("mine")
+    result = run("convert", *arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert text in result.stderr
+    assert "Traceback" not in result.stderr
+    assert sorted(path.name for path in Path().iterdir()) == ["release.pth.tar", "there.safetensors"]
+
+
+@pytest.mark.parametrize("command", ["export", "convert", "explain"])
+def test_help_of_commands_on_models_shows_examples(command: str) -> None:
+    result = run(command, "--help")
+    assert result.exit_code == 0
+    assert f"vitol {command}" in result.stdout.split("Examples:")[1]
+
+
+# Fetching
+
+
+def run_fetch(*arguments: object, answer: str | None = None) -> Result:
+    """`vitol data fetch` alone."""
+    alone = typer.Typer()
+    alone.command()(fetch)
+    return CliRunner().invoke(alone, [str(argument) for argument in arguments], input=answer)
+
+
+def test_fetch_shows_the_terms_and_fetches_once_they_are_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    got = []
+    monkeypatch.setattr(download, "fetch", lambda archive, folder, _: got.append(archive) or folder / "set")
+    for options, answer in ((("--accept-terms",), None), ((), "y\n")):
+        result = run_fetch("cub", tmp_path, *options, answer=answer)
+        assert result.exit_code == 0, result.output
+        words = " ".join(result.stdout.split())
+        assert "research and teaching that is not commercial" in words
+        assert "https://www.vision.caltech.edu/datasets/cub_200_2011/" in words
+        assert f"next vitol data register cub {tmp_path}/CUB_200_2011" in words
+    assert got == [download.ARCHIVES["cub"]] * 2
+
+
+@pytest.mark.parametrize("answer", ["n\n", "", None])
+def test_fetch_does_nothing_unless_the_terms_are_accepted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, answer: str | None
+) -> None:
+    monkeypatch.setattr(download, "fetch", lambda *_: pytest.fail("it was fetched"))
+    result = run_fetch("tiny-imagenet", tmp_path, answer=answer)
+    assert result.exit_code == 1
+    assert "the terms were not accepted, so nothing was fetched (--accept-terms)" in result.stderr
+
+
+def test_fetch_without_a_network_says_what_to_do_by_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "WAITS", ())
+    unreachable = replace(download.ARCHIVES["tiny-imagenet"], url="http://127.0.0.1:1/tiny.zip")
+    monkeypatch.setitem(download.ARCHIVES, "tiny-imagenet", unreachable)
+    result = run_fetch("tiny-imagenet", tmp_path, "--accept-terms")
+    assert result.exit_code == 1
+    assert "http://127.0.0.1:1/tiny.zip could not be fetched" in result.stderr
+    assert (
+        "2. its MD5 (md5sum tiny-imagenet-200.zip) must be 90528d7ca1a48142e341f4ef8d21d0de" in result.stderr
+    )
+    assert "Traceback" not in result.stderr
+    assert not list(tmp_path.iterdir())

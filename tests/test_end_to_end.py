@@ -35,9 +35,9 @@ from vitol.datasets.images import MEAN, STD, TrainImages
 from vitol.datasets.splits import make_split, read_split
 from vitol.floors import full_image_ious, gaussian_ious
 from vitol.measurements import COLUMNS, read_scores
-from vitol.models import file_digest
 from vitol.pxap import pixel_counts, pxap, scale_mask
 from vitol.snapshots import Snapshots
+from vitol.weight_files import file_digest
 
 COUNTS = {
     "train": {"plain": 24, "clutter": 8},

@@ -18,11 +18,12 @@ from vitol import photo_maps, photos
 from vitol.datasets.images import MEAN, STD, normalise
 from vitol.maps import Explanation, Method, explain
 from vitol.methods import ABOUT, METHODS
-from vitol.models import CheckpointError, load_checkpoint, save_checkpoint
+from vitol.models import load_checkpoint, save_checkpoint
 from vitol.photo_input import Preparation, find_photos, photo_sizes, read_photo
 from vitol.photo_maps import BOXES, OVERVIEW, PhotoMap, PhotoMaps
 from vitol.photos import LONGEST, THRESHOLDS, Explainer
 from vitol.rectangles import iou_matrix
+from vitol.weight_files import CheckpointError
 
 CLASSES = ["tench, Tinca tinca", "bow tie", "Windsor tie", "crane", "espresso"]
 SIZE = (48, 32)  # height and width of the model's input

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from itertools import combinations
@@ -15,11 +16,12 @@ import torch
 import yaml
 from conftest import ROOT
 
-from experiments import names
+from experiments import names, select
 from experiments.names import MAP_FILES
 from experiments.params import ParamsError, read_params
 from experiments.stage import replaced
 from experiments.summary import cell
+from vitol.measurements import read_scores
 from vitol.methods import ABOUT, METHODS, Method
 from vitol.models import create_model
 from vitol.tokens import patch_grid
@@ -271,3 +273,47 @@ def test_backbones_for_real_data_are_timm_models_with_pretrained_weights(name):
     backbone = read_params(ROOT / "params.yaml").backbones[name]
     assert backbone.pretrained and timm.is_model_pretrained(backbone.architecture)
     assert (backbone.image_size, backbone.resize) == (224, 256)
+
+
+def test_the_headers_of_the_papers_recipes_state_the_papers_numbers():
+    published = pd.concat([read_scores(path) for path in (ROOT / "experiments/published").glob("table*.csv")])
+    text = (ROOT / "params.yaml").read_text()
+    for dataset in ("cub", "ilsvrc"):
+        header = text[
+            text.index("# Expect", text.index(f"DATASET={dataset} ")) : text.index(f"\n  {dataset}:\n")
+        ]
+        stated = {float(number) for number in re.findall(r"\b\d\d\.\d\d\b", header.split("# Cost")[0])}
+        values = set(published.loc[published["dataset"] == dataset, "value"])
+        assert len(stated) >= 6 and stated <= values, stated - values
+        main = published.query("dataset == @dataset and metric == 'MaxBoxAccV2' and backbone == 'DeiT-B'")
+        assert stated >= set(main["value"])
+
+
+def test_the_grid_is_pointed_elsewhere_and_back_without_another_change(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "params.yaml").read_text()
+    Path("params.yaml").write_text(text)
+    select.main(["ilsvrc", "deit_base", "--variants", "mmp", "--seeds", "0", "1", "--processes", "8"])
+    params = read_params()
+    assert params.grid.datasets == {"ilsvrc": "registered/ilsvrc.json"}
+    assert (params.grid.backbones, params.grid.models) == (["deit_base"], ["baseline", "mmp"])
+    assert (params.seeds, params.processes) == ([0, 1], 8)
+    select.main(["ilsvrc300", "deit_tiny"])
+    assert read_params().grid.models == ["baseline"]
+    select.main(["mini", "small", "--seeds", "0", "--processes", "1"])
+    assert Path("params.yaml").read_text() == text
+    assert list(tmp_path.iterdir()) == [tmp_path / "params.yaml"]
+
+
+def test_a_selection_that_params_refuse_leaves_the_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    text = (ROOT / "params.yaml").read_text()
+    Path("params.yaml").write_text(text)
+    with pytest.raises(ParamsError, match=r"seeds = \[1, 1\] has one twice"):
+        select.main(["cub", "deit_base", "--seeds", "1", "1"])
+    assert Path("params.yaml").read_text() == text
+    Path("params.yaml").write_text(text.replace("  models: [", "  models:\n    ["))
+    with pytest.raises(
+        ParamsError, match=r"no line with grid\.models and its whole value; write it on one line"
+    ):
+        select.main(["cub", "deit_base"])

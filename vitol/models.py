@@ -1,10 +1,8 @@
-"""timm models by name, and checkpoints: safetensors plus a JSON of what made them."""
+"""timm models, and checkpoints: their weights with what made them, in one file."""
 
 from __future__ import annotations
 
-import hashlib
 import json
-import os
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -12,23 +10,17 @@ from typing import Any
 
 import timm
 import torch
-from safetensors import SafetensorError, safe_open
+from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 
 from vitol.atomic import atomic_file
-
-WEIGHTS_VARIABLE = "VITOL_WEIGHTS"
-RECORD = "vitol"
-"""What made a checkpoint stands under this name in the header of its file."""
-
-
-class CheckpointError(ValueError):
-    """Weights that do not fit; the text says which file, what was seen and what to do."""
+from vitol.sources import WEIGHTS_VARIABLE, find_source, find_weights
+from vitol.weight_files import RECORD, CheckpointError, opened, read_record
 
 
 def create_model(
-    architecture: str,
+    name: str,
     num_classes: int,
     *,
     weights: str | Path | None = None,
@@ -39,58 +31,49 @@ def create_model(
     The head is made anew (random) when the weights are for another number of classes.
 
     Args:
-        architecture: A timm model name, such as "deit_small_patch16_224".
+        name: A timm model name, such as "deit_small_patch16_224", or another name that `find_source` takes.
         num_classes: Number of classes of the head.
-        weights: None for random weights, "hub" for timm's own, or the path of a safetensors file with
-            timm's parameter names (any floating type; the model is float32).
+        weights: None for random weights, "hub" for the model's own (timm's, or those of the folder that `name`
+            is), or the path of a safetensors file with timm's parameter names (any floating type; the model is
+            float32).
         options: Further arguments of the timm model, such as `img_size` or `patch_size`.
 
     Returns:
         The model in training mode, on the CPU.
 
     Raises:
-        CheckpointError: If the file is missing, is not safetensors, or its tensors do not fit the model; if
+        CheckpointError: If a file is missing, is not safetensors, or its tensors do not fit the model; if
             the hub has no weights or cannot be reached.
-        ValueError: If timm does not know the architecture.
+        ValueError: If timm does not know the architecture, or an option is not the model's own.
     """
-    if not timm.is_model(architecture):
-        near = ", ".join(timm.list_models(f"*{architecture.split('_')[0]}*")[:5]) or "timm.list_models()"
-        raise ValueError(f"timm knows no model {architecture!r}; near it: {near}")
-    arguments: dict[str, Any] = {"num_classes": num_classes, **(options or {})}
+    source = find_source(name, options)
+    arguments: dict[str, Any] = {"num_classes": num_classes, **source.options}
+    if weights == "hub" and source.architecture != name:
+        weights = find_weights(name)
     if weights is None:
-        return timm.create_model(architecture, pretrained=False, **arguments)
+        return timm.create_model(source.architecture, pretrained=False, **arguments)
     if weights == "hub":
         try:
-            return timm.create_model(architecture, pretrained=True, **arguments)
+            return timm.create_model(name, pretrained=True, **arguments)
         except (OSError, RuntimeError) as error:
             raise CheckpointError(
-                f"timm has no weights of {architecture} that fit, or its hub cannot be reached ({error}); "
-                f"put {architecture}.safetensors into a folder and set {WEIGHTS_VARIABLE} to it"
+                f"timm has no weights of {name} that fit, or its hub cannot be reached ({error}); "
+                f"put {name}.safetensors into a folder and set {WEIGHTS_VARIABLE} to it"
             ) from error
     path = Path(weights)
-    plain = timm.create_model(architecture, pretrained=False, **(options or {}))
+    if path.suffix != ".safetensors":
+        # By the name timm decides whether to unpickle.
+        raise CheckpointError(
+            f"{path} is not a safetensors file (it does not end in .safetensors); other formats are not read"
+        )
+    plain = timm.create_model(source.architecture, pretrained=False, **source.options)
     shapes = _check_names(path, plain)
     # timm keeps the head when the weights' class count, which it reads here, is the model's.
-    overlay = {"file": str(path), "num_classes": shapes[f"{_classifiers(plain)[0]}.weight"][0]}
-    return timm.create_model(architecture, pretrained=True, pretrained_cfg_overlay=overlay, **arguments)
-
-
-def find_weights(architecture: str) -> str | Path:
-    """Where pretrained weights come from: the folder `$VITOL_WEIGHTS` if it is set, else timm's hub.
-
-    Raises:
-        CheckpointError: If the folder has no `<architecture>.safetensors`.
-    """
-    folder = os.environ.get(WEIGHTS_VARIABLE)
-    if not folder:
-        return "hub"
-    path = Path(folder) / f"{architecture}.safetensors"
-    if not path.is_file():
-        raise CheckpointError(
-            f"{WEIGHTS_VARIABLE} is set, but there is no {path}; put the weights there, or unset the variable "
-            "to take those of timm's hub"
-        )
-    return path
+    count = shapes[f"{_classifiers(plain)[0]}.weight"][0]
+    overlay = {**source.config, "file": str(path), "custom_load": False, "num_classes": count}
+    return timm.create_model(
+        source.architecture, pretrained=True, pretrained_cfg_overlay=overlay, **arguments
+    )
 
 
 def find_device() -> torch.device:
@@ -166,32 +149,17 @@ def load_checkpoint(path: Path, *, num_classes: int | None = None) -> tuple[nn.M
         CheckpointError: If the file is missing, damaged or no vitol checkpoint, tensors do not fit, or the class
             count differs.
     """
-    with _opened(path) as file:
-        text = (file.metadata() or {}).get(RECORD, "")
-    try:
-        record = json.loads(text)
-        count = int(record["num_classes"])
-        architecture, options = record["architecture"], record["options"]
-    except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(
-            f"{path} has no record of a vitol checkpoint in its header ({error!r}); write it with save_checkpoint, "
-            "or give weights without a record together with their timm architecture"
-        ) from error
+    record = read_record(path)
+    count = int(record["num_classes"])
     if num_classes is not None and count != num_classes:
         raise CheckpointError(
             f"{path} is a checkpoint of {count} classes, {num_classes} are asked for; "
             "take the checkpoint that was trained on this data set"
         )
-    model = create_model(architecture, count, options=options)
+    model = create_model(record["architecture"], count, options=record["options"])
     _check_names(path, model, classifier_too=True)
     load_model(model, str(path))
     return model.eval(), record
-
-
-def file_digest(path: Path) -> str:
-    """SHA-256 of a file, in hex."""
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _classifiers(model: nn.Module) -> tuple[str, ...]:
@@ -200,26 +168,12 @@ def _classifiers(model: nn.Module) -> tuple[str, ...]:
     return (named,) if isinstance(named, str) else tuple(named)
 
 
-@contextmanager
-def _opened(path: Path) -> Iterator[Any]:
-    """A safetensors file, its damage in words."""
-    if not path.is_file():
-        raise CheckpointError(f"{path} is missing; give a safetensors file with timm's parameter names")
-    try:
-        with safe_open(str(path), framework="pt") as file:
-            yield file
-    except SafetensorError as error:
-        raise CheckpointError(
-            f"{path} is not a safetensors file ({error}); other formats are not read"
-        ) from error
-
-
 def _check_names(path: Path, model: nn.Module, *, classifier_too: bool = False) -> dict[str, tuple[int, ...]]:
     """Compare a file's tensor names and shapes with the model's, and return the file's shapes.
 
     The shape of the classifier may differ unless `classifier_too`.
     """
-    with _opened(path) as file:
+    with opened(path) as file:
         shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
     free = () if classifier_too else _classifiers(model)

@@ -10,9 +10,10 @@ B photos, K classes of a photo, h x w patch grid.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import chain, count
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import timm
@@ -23,9 +24,11 @@ from torch import nn
 from vitol.class_names import ClassNames, imagenet_names, read_class_names
 from vitol.maps import explain as explain_batch
 from vitol.methods import Method, MethodName
-from vitol.models import CheckpointError, create_model, find_device, find_weights, load_checkpoint
+from vitol.models import create_model, find_device, load_checkpoint
 from vitol.photo_input import Preparation, find_photos, photo_sizes, read_photo
 from vitol.photo_maps import PhotoMap, PhotoMaps, Progress, check_free
+from vitol.sources import HUB, LOCAL, find_source, find_weights
+from vitol.weight_files import CheckpointError
 
 THRESHOLDS: dict[MethodName, float] = {
     "ar": 0.263,
@@ -50,10 +53,10 @@ class Explainer:
     """A model with what is needed to ask it about photos: input size, normalisation, class names.
 
     Args:
-        model: A timm model name (weights from the folder `$VITOL_WEIGHTS`, or timm's hub), or the path of a
-            vitol checkpoint (`.safetensors` with its JSON beside it).
-        names: Class names in label order, or a text file with one a line; None for those in the checkpoint, or
-            ImageNet's for a pretrained model.
+        model: A timm model name (weights from the folder `$VITOL_WEIGHTS`, or timm's hub), "local-dir:FOLDER" or
+            "hf-hub:ORG/NAME" (see `vitol.models`), or the path of a vitol checkpoint (`.safetensors`).
+        names: Class names in label order, or a text file with one a line; None for those in the checkpoint or the
+            folder, or ImageNet's for a pretrained model.
 
     Raises:
         CheckpointError: If there are no weights, or they do not fit.
@@ -63,7 +66,7 @@ class Explainer:
     def __init__(self, model: str | Path, names: Sequence[str] | str | Path | None = None) -> None:
         self.name = str(model)
         path = Path(model).expanduser()
-        if path.suffix == ".safetensors" or path.is_file():
+        if not self.name.startswith((LOCAL, HUB)) and (path.suffix == ".safetensors" or path.is_file()):
             loaded, record = load_checkpoint(path)
             classes = int(record["num_classes"])
             self.prepare = Preparation.of_record(loaded, record)
@@ -71,7 +74,7 @@ class Explainer:
         else:
             loaded, classes = _pretrained(self.name)
             self.prepare = Preparation.of_pretrained(loaded)
-            known = imagenet_names(loaded)
+            known = _config_names(loaded) or imagenet_names(loaded)
         if isinstance(names, str | Path):
             names = read_class_names(Path(names))
         self.names = ClassNames(classes, known if names is None else names)
@@ -178,18 +181,17 @@ class Explainer:
 
 
 def _pretrained(name: str) -> tuple[nn.Module, int]:
-    """A timm model with its pretrained weights, and its number of classes.
+    """A model with its pretrained weights, and its number of classes.
 
     A file of weights says itself how many classes it has: for another number the head would be a random one.
     """
-    if not timm.is_model(name):
-        return create_model(name, 1), 1  # raises, and suggests names
+    architecture = find_source(name).architecture
     try:
-        config = timm.get_pretrained_cfg(name)
+        config = timm.get_pretrained_cfg(architecture)
     except RuntimeError as error:
-        known = ", ".join(timm.list_pretrained(f"{name.partition('.')[0]}.*"))
+        known = ", ".join(timm.list_pretrained(f"{architecture.partition('.')[0]}.*"))
         raise ValueError(
-            f"timm knows no weights {name!r}; it knows {known or 'none of this model'}"
+            f"timm knows no weights {architecture!r}; it knows {known or 'none of this model'}"
         ) from error
     weights = find_weights(name)
     classes = getattr(config, "num_classes", 0)
@@ -208,6 +210,21 @@ def _pretrained(name: str) -> tuple[nn.Module, int]:
             f"{name} has no classifier, so there is no class to ask for; choose a model with one"
         )
     return create_model(name, classes, weights=weights), classes
+
+
+def _config_names(model: nn.Module) -> list[str] | None:
+    """Names of the classes as the config of a model's folder has them, in label order; None if it has none.
+
+    timm's config has labels, in a list or under their indices, and may describe each label.
+    """
+    config: dict[str, Any] = getattr(model, "pretrained_cfg", {})
+    labels = config.get("label_names")
+    if not labels:
+        return None
+    if isinstance(labels, Mapping):
+        labels = [label for _, label in sorted(labels.items(), key=lambda entry: int(entry[0]))]
+    described = config.get("label_descriptions") or {}
+    return [described.get(label, label) for label in labels]
 
 
 def _labels(files: Sequence[Path]) -> list[str]:

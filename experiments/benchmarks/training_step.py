@@ -1,77 +1,148 @@
-"""A training step of mini's small model: fused against unfused attention, and what p-ADL costs.
+"""A whole training step, one change at a time: what p-ADL costs, and what fusing and memory layout bring.
 
-Run on a quiet machine. Every row is the median over interleaved rounds, so that a slow moment hits all rows.
+    python -m experiments.benchmarks.training_step                                  # mini's small model
+    python -m experiments.benchmarks.training_step --backbone deit_base --batch-size 16
+
+Run on a quiet machine. Rows are timed in turn, round after round, so that a slow moment hits them all; a ratio is the
+median over rounds of the row's time to the first row's in the same round. From the first row's rate follows how long
+the paper's recipes would train here.
 """
 
 from __future__ import annotations
 
+import argparse
 import statistics
 import time
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import dataclass, replace
 
+import timm.optim
 import torch
 from rich.table import Table
-from torch import nn
 from torch.nn import functional as F
 
-from experiments.params import read_params
-from experiments.stage import console
+from experiments.params import Backbone, Params, read_params
+from experiments.stage import console, progress_bar
 from vitol.models import create_model, describe_device, find_device, unfused_attention
 from vitol.padl import Position, insert_padl
-from vitol.training import autocast
+from vitol.training import FUSED, attention_for, autocast
 
-ROUNDS = 7
 WARM_UP = 2
+CLASSES = {"mini": 8, "cub": 200, "ilsvrc": 1000}
+# Images that an epoch of the paper's recipes sees: CUB's train split without the validation cut, ImageNet-1K's.
+EPOCH = {"cub": 5994 - 599, "ilsvrc": 1_281_167}
 
 
-def step(model: nn.Module, images: torch.Tensor, labels: torch.Tensor, precision: str, fused: bool) -> None:
-    """One forward and backward pass."""
-    with autocast(images.device, precision), nullcontext() if fused else unfused_attention(model):
-        logits = model(images)
-    F.cross_entropy(logits.float(), labels).backward()
-    if images.device.type == "cuda":
-        torch.cuda.synchronize()
+@dataclass(frozen=True)
+class Row:
+    """How a step is made; by default as `vitol.training` does."""
+
+    name: str
+    precision: str = "bf16"
+    attention: str = "default"
+    padl: Position | None = None
+    channels_last: bool = False
+    fused: bool | None = None
 
 
-def main() -> None:
-    """Time the rows and print the table."""
-    params = read_params()
-    backbone, batch = params.backbones["small"], 64
+ROWS = (
+    Row("as trained, without p-ADL"),
+    Row("p-ADL at MMp", padl="MMp"),
+    Row("p-ADL at MpM", padl="MpM"),
+    Row("attention fused", attention="fused"),
+    Row("attention unfused", attention="unfused"),
+    Row("float32", precision="fp32"),
+    Row("channels last", channels_last=True),
+    Row("optimizer fused", fused=True),
+    Row("optimizer not fused", fused=False),
+)
+
+
+def make_step(row: Row, backbone: Backbone, params: Params, batch: int) -> Callable[[], None]:
+    """A function that trains a model of its own for one step, and waits until the device has done it."""
     device = find_device()
     torch.manual_seed(0)
+    model = create_model(backbone.architecture, 200, options=backbone.options).to(device).train()
     images = torch.randn(batch, 3, backbone.image_size, backbone.image_size, device=device)
-    labels = torch.randint(8, (batch,), device=device)
+    labels = torch.randint(200, (batch,), device=device)
+    layout = torch.channels_last if row.channels_last else torch.contiguous_format
+    model.to(memory_format=layout)
+    images = images.to(memory_format=layout)
+    if row.padl:
+        insert_padl(model, row.padl, **params.padl.model_dump())
+    fused = device.type == "cuda" if row.fused is None else row.fused
+    optimizer = timm.optim.create_optimizer_v2(model, opt=FUSED[1], lr=1e-4, weight_decay=0.0, fused=fused)
+    attention = {
+        "default": lambda: attention_for(model, device),
+        "fused": nullcontext,
+        "unfused": lambda: unfused_attention(model),
+    }[row.attention]
 
-    def row(precision: str, fused: bool, position: Position | None = None) -> Callable[[], None]:
-        model = create_model(backbone.architecture, 8, options=backbone.options).to(device).train()
-        if position:
-            insert_padl(model, position, **params.padl.model_dump())
-        return lambda: step(model, images, labels, precision, fused)
+    def step() -> None:
+        with autocast(device, row.precision), attention():
+            logits = model(images)
+        loss = F.cross_entropy(logits.float(), labels)
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        optimizer.step()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
 
-    rows = {
-        ("bf16", "fused", "none"): row("bf16", True),
-        ("fp32", "fused", "none"): row("fp32", True),
-        ("fp32", "unfused", "none"): row("fp32", False),
-        ("bf16", "unfused", "none"): row("bf16", False),
-        ("bf16", "unfused", "MMp"): row("bf16", False, "MMp"),
-        ("bf16", "unfused", "MpM"): row("bf16", False, "MpM"),
-    }
-    times: dict[tuple[str, str, str], list[float]] = {name: [] for name in rows}
-    for round_ in range(WARM_UP + ROUNDS):
-        for name, run in rows.items():
-            start = time.perf_counter()
-            run()
-            if round_ >= WARM_UP:
-                times[name].append(time.perf_counter() - start)
+    return step
 
-    medians = {name: statistics.median(values) for name, values in times.items()}
-    rival = medians["bf16", "unfused", "none"]
-    table = Table("precision", "attention", "p-ADL", "ms a step", "relative to bf16 unfused without p-ADL")
-    for name, seconds in medians.items():
-        table.add_row(*name, f"{1000 * seconds:.0f}", f"{seconds / rival:.2f}")
-    console.print(f"{describe_device()}; batch {batch}, median of {ROUNDS}")
+
+def main(arguments: list[str] | None = None) -> None:
+    """Time the rows and print the tables."""
+    params = read_params()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--backbone", choices=params.backbones, default="small")
+    parser.add_argument("--batch-size", type=int, default=64)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--rows", type=int, default=len(ROWS), help="only the first so many")
+    options = parser.parse_args(arguments)
+    backbone = params.backbones[options.backbone]
+    rows = [replace(row) for row in ROWS[: options.rows]]
+    steps = {row.name: make_step(row, backbone, params, options.batch_size) for row in rows}
+    times: dict[str, list[float]] = {name: [] for name in steps}
+    with progress_bar() as bar:
+        task = bar.add_task("steps", total=len(steps) * (WARM_UP + options.rounds))
+        for round_ in range(WARM_UP + options.rounds):
+            for name, step in steps.items():
+                start = time.perf_counter()
+                step()
+                if round_ >= WARM_UP:
+                    times[name].append(time.perf_counter() - start)
+                bar.advance(task)
+
+    first = times[rows[0].name]
+    table = Table(
+        "step",
+        "ms",
+        "images/s",
+        "x time of the first row",
+        title=f"{options.backbone}, batch {options.batch_size}",
+    )
+    for name, seconds in times.items():
+        median = statistics.median(seconds)
+        ratio = statistics.median(mine / base for mine, base in zip(seconds, first, strict=True))
+        table.add_row(name, f"{1000 * median:.0f}", f"{options.batch_size / median:.1f}", f"{ratio:.3f}")
+    console.print(f"{describe_device()}; median of {options.rounds} rounds")
     console.print(table)
+    rate = options.batch_size / statistics.median(first)
+    hours = Table(
+        "recipe", "epochs", "images an epoch", "hours here", title="Training at the first row's rate"
+    )
+    for name, images in EPOCH.items():
+        for kind in ("baseline", "finetune"):
+            if recipe := getattr(params.datasets[name], kind):
+                hours.add_row(
+                    f"{name} {kind}",
+                    str(recipe.epochs),
+                    f"{images:,}",
+                    f"{recipe.epochs * images / rate / 3600:.1f}",
+                )
+    console.print(hours)
 
 
 if __name__ == "__main__":

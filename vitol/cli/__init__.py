@@ -7,13 +7,15 @@ from rich.console import Console
 from rich.text import Text
 
 from vitol import __version__
-from vitol.cli import data, explain, score
+from vitol.cli import convert, data, explain, export, score
 from vitol.cli.console import examples
 
 app = typer.Typer(pretty_exceptions_show_locals=False)
 app.add_typer(data.commands, name="data")
 app.command(epilog=explain.EXAMPLES)(explain.explain)
 app.command(epilog=score.EXAMPLES)(score.score)
+app.command(epilog=export.EXAMPLES)(export.export)
+app.command(epilog=convert.EXAMPLES)(convert.convert)
 
 
 def show_version(wanted: bool) -> None:
@@ -30,6 +32,7 @@ def show_version(wanted: bool) -> None:
         "vitol score --maps GAR=maps/gar --maps AR=maps/ar --metadata metadata/test",
         "vitol data register cub ~/data/CUB_200_2011",
         "vitol data register --help",
+        "vitol export results/models/cub/deit_tiny/mmp/seed0.safetensors exported/cub-mmp",
     ),
 )
 def vitol(

@@ -24,7 +24,10 @@ EXAMPLES = examples(
 def explain(
     images: Annotated[list[Path], typer.Argument(help="Images, and folders of images (at any depth).")],
     model: Annotated[
-        str, typer.Option(help="A timm model name, or the .safetensors file of a vitol checkpoint.")
+        str,
+        typer.Option(
+            help="A timm model name, local-dir:FOLDER, hf-hub:ORG/NAME, or a vitol checkpoint (.safetensors)."
+        ),
     ],
     classes: Annotated[
         list[str] | None,

@@ -1,0 +1,102 @@
+"""Point the grid of params.yaml to a data set and a backbone: what `make run` does before `dvc repro`.
+
+    python -m experiments.select cub deit_base
+    python -m experiments.select ilsvrc deit_small --variants mmp --processes 8
+    python -m experiments.select mini small                # back to the embedded data set
+
+Only the lines of the grid, of the seeds and of the processes are written anew; comments stay. The result is checked
+before it replaces the file. Prints what the paper has for this cell.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from rich.table import Table
+
+from experiments.params import Params, ParamsError, check_params, read_params
+from experiments.stage import console
+from experiments.tabulate import PUBLISHED
+from vitol.atomic import atomic_file
+from vitol.datasets.registered import REGISTERED
+from vitol.measurements import read_scores
+from vitol.tables import PAPER_BACKBONES
+
+PARAMS = Path("params.yaml")
+VARIANTS = ("control", "mmp", "mpm")
+EMBEDDED = {"mini": "data/mini"}
+
+
+def with_values(text: str, values: dict[str, str]) -> str:
+    """The text of params.yaml with other values for some keys; the comment behind a value stays.
+
+    Args:
+        text: Of the file.
+        values: The new value by key, as YAML on one line; "grid.models" is the key `models` below `grid`.
+
+    Raises:
+        ParamsError: If a key has no line that holds its whole value.
+    """
+    for key, value in values.items():
+        section, _, name = key.rpartition(".")
+        start = text.index(f"\n{section}:\n") if section else 0
+        line = re.compile(rf"^{'  ' if section else ''}{name}: (\{{.*?\}}|\[.*?\]|\d+)", re.M)
+        found = line.search(text, start)
+        if found is None:
+            raise ParamsError(f"params.yaml has no line with {key} and its whole value; write it on one line")
+        text = text[: found.start(1)] + value + text[found.end(1) :]
+    return text
+
+
+def expected(params: Params) -> Table:
+    """The paper's numbers for the grid's data set and backbones."""
+    table = Table("architecture", "map", "metric", "paper", "where", title_justify="left")
+    table.title = f"The paper, {', '.join(params.grid.datasets)}"
+    names = {title for title, backbone in PAPER_BACKBONES.items() if backbone in params.grid.backbones}
+    for path in sorted(PUBLISHED.glob("*.csv")):
+        rows = read_scores(path)
+        for row in rows[rows["dataset"].isin(params.grid.datasets) & rows["backbone"].isin(names)].to_dict(
+            "records"
+        ):
+            if row["variant"]:
+                model = f"{row['backbone']} {row['variant']} {row['position']}"
+                table.add_row(model, row["map"], row["metric"], f"{row['value']:.2f}", row["locator"])
+    return table
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Rewrite the grid, and say what to expect."""
+    known = read_params()
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("dataset", choices=known.datasets)
+    parser.add_argument("backbone", choices=known.backbones)
+    parser.add_argument("--variants", nargs="*", choices=VARIANTS, help="fine-tuned models; all if not given")
+    parser.add_argument("--seeds", nargs="+", type=int)
+    parser.add_argument("--processes", type=int, help="one a GPU")
+    given = parser.parse_args(arguments)
+    source = EMBEDDED.get(given.dataset, (REGISTERED / f"{given.dataset}.json").as_posix())
+    trained = known.datasets[given.dataset].finetune is not None
+    variants = list(VARIANTS if given.variants is None else given.variants) if trained else []
+    values = {
+        "grid.datasets": f"{{{given.dataset}: {source}}}",
+        "grid.backbones": f"[{given.backbone}]",
+        "grid.variants": f"[{', '.join(variants)}]",
+        "grid.models": f"[{', '.join(['baseline', *variants])}]",
+    }
+    if given.seeds:
+        values["seeds"] = str(given.seeds)
+    if given.processes:
+        values["processes"] = str(given.processes)
+    text = with_values(PARAMS.read_text(encoding="utf-8"), values)
+    params = check_params(text, PARAMS)
+    with atomic_file(PARAMS) as partial:
+        partial.write_text(text, encoding="utf-8")
+    console.print(f"{PARAMS}: {given.dataset} with {given.backbone}; models {', '.join(params.grid.models)}")
+    if (table := expected(params)).row_count:
+        console.print(table)
+
+
+if __name__ == "__main__":
+    main()

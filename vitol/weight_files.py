@@ -1,0 +1,54 @@
+"""Files of weights: safetensors, with a record of what made them in the header if vitol wrote them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
+
+RECORD = "vitol"
+"""What made a checkpoint stands under this name in the header of its file."""
+
+
+class CheckpointError(ValueError):
+    """Weights that do not fit; the text says which file, what was seen and what to do."""
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Any]:
+    """A safetensors file, its damage in words."""
+    if not path.is_file():
+        raise CheckpointError(f"{path} is missing; give a safetensors file with timm's parameter names")
+    try:
+        with safe_open(str(path), framework="pt") as file:
+            yield file
+    except SafetensorError as error:
+        raise CheckpointError(
+            f"{path} is not a safetensors file ({error}); other formats are not read"
+        ) from error
+
+
+def read_record(path: Path) -> dict[str, Any]:
+    """What made a checkpoint: architecture, options and class count at least."""
+    with opened(path) as file:
+        text = (file.metadata() or {}).get(RECORD, "")
+    try:
+        record = json.loads(text)
+        int(record["num_classes"]), str(record["architecture"]), dict(record["options"])
+    except (ValueError, KeyError, TypeError) as error:
+        raise CheckpointError(
+            f"{path} has no record of a vitol checkpoint in its header ({error!r}); write it with save_checkpoint, "
+            "or give weights without a record together with their timm architecture"
+        ) from error
+    return record
+
+
+def file_digest(path: Path) -> str:
+    """SHA-256 of a file, in hex."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
