@@ -11,6 +11,7 @@ import torch
 from experiments.fit import fit
 from experiments.inputs import classes
 from experiments.params import read_params
+from experiments.resume import resuming
 from experiments.stage import checkpoint_path, options, provenance
 from vitol.datasets.images import MEAN, STD
 from vitol.models import create_model, save_checkpoint
@@ -31,7 +32,7 @@ def main(dataset: str, backbone_name: str) -> None:
     source = find_source(backbone.architecture, backbone.options)
     weights = find_weights(backbone.architecture) if backbone.pretrained else None
     config = {"backbone": backbone, "recipe": recipe, "seeds": params.seeds}
-    with provenance(f"baseline-{dataset}-{backbone_name}", **config) as facts:
+    with provenance(f"baseline-{dataset}-{backbone_name}", **config) as facts, resuming() as resume:
         for seed in params.seeds:
             torch.manual_seed(seed)
             names = classes(dataset)
@@ -69,6 +70,7 @@ def main(dataset: str, backbone_name: str) -> None:
                 backbone=backbone_name,
                 seed=seed,
                 draws=seed,
+                resume=resume,
             )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sys
 from itertools import chain, islice
 
@@ -13,7 +12,7 @@ from torch.utils.data import DataLoader
 from experiments.inputs import classes, images_root
 from experiments.names import MAP_FILES, METHODS, OF_CLASS, PREDICTED
 from experiments.params import read_params
-from experiments.resume import code_digest, data_digest, resume_folder
+from experiments.resume import code_digest, data_digest, resuming
 from experiments.stage import (
     checkpoint_path,
     data_folder,
@@ -65,7 +64,9 @@ def make_maps(
     """Make the maps of this process's chunks that are not there yet."""
     processes = team()
     device = next(model.parameters()).device
-    waiting = list(chunks.waiting(processes.process_index, processes.num_processes))
+    processes.wait_for_everyone()
+    waiting = chunks.waiting(processes.process_index, processes.num_processes)
+    processes.wait_for_everyone()
     batches = {}
     for chunk in waiting:
         members = chunks.images(chunk)
@@ -89,11 +90,10 @@ def main(dataset: str, backbone_name: str, model_name: str) -> None:
     config = {"maps": list(MAPS), "seeds": params.seeds, "batch_size": params.explain.batch_size}
     name = f"explain-{dataset}-{backbone_name}-{model_name}"
     processes = team()
-    with provenance(name, **config) as facts:
+    with provenance(name, **config) as facts, resuming() as resume:
         facts |= {"device": describe_device(), "processes": processes.num_processes}
         size, batch_size = params.backbones[backbone_name].image_size, params.explain.batch_size
-        source = params.grid.datasets[dataset]
-        root, data = images_root(dataset, source), data_digest(dataset, source)
+        root, data = images_root(dataset, params.grid.datasets[dataset]), data_digest(dataset)
         for seed in params.seeds:
             checkpoint = checkpoint_path(dataset, backbone_name, model_name, seed)
             model, _ = load_checkpoint(checkpoint, num_classes=len(classes(dataset)))
@@ -106,13 +106,13 @@ def main(dataset: str, backbone_name: str, model_name: str) -> None:
                 "weights": file_digest(checkpoint),
                 "code": code_digest(),
                 "packages": package_versions(),
-                "device": processes.device.type,
+                "device": describe_device(),
             }
-            resume, _ = resume_folder(f"{name}-seed{seed}", settings)
+            kept, _ = resume.folder(f"{name}-seed{seed}", settings)
             of_split = {}
             for split in mapped_splits(dataset):
                 images = SplitImages(read_split(data_folder(dataset) / split), root, size)
-                of_split[split] = Chunks(resume / split, len(images), CHUNK * batch_size)
+                of_split[split] = Chunks(kept / split, len(images), CHUNK * batch_size)
                 label = f"{model_name} {split}"
                 make_maps(model, images, of_split[split], batch_size, params.workers, label)
             processes.wait_for_everyone()
@@ -122,7 +122,6 @@ def main(dataset: str, backbone_name: str, model_name: str) -> None:
                         (folder / split).mkdir()
                         for file, array in chunks.merged().items():
                             np.save(folder / split / f"{file}.npy", array, allow_pickle=False)
-                shutil.rmtree(resume)
 
 
 if __name__ == "__main__":

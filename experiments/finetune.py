@@ -9,6 +9,7 @@ from experiments.fit import fit
 from experiments.inputs import classes
 from experiments.names import MODELS
 from experiments.params import read_params
+from experiments.resume import resuming
 from experiments.stage import checkpoint_path, options, provenance
 from vitol.models import load_checkpoint
 from vitol.padl import insert_padl
@@ -34,10 +35,10 @@ def main(dataset: str, backbone_name: str, variant: str) -> None:
         "padl": params.padl,
         "position": position,
     }
-    with provenance(f"finetune-{dataset}-{backbone_name}-{variant}", **config) as facts:
+    with provenance(f"finetune-{dataset}-{backbone_name}-{variant}", **config) as facts, resuming() as resume:
         for seed in params.seeds:
-            start = checkpoint_path(dataset, backbone_name, "baseline", seed)
-            model, record = load_checkpoint(start, num_classes=len(classes(dataset)))
+            before = checkpoint_path(dataset, backbone_name, "baseline", seed)
+            model, record = load_checkpoint(before, num_classes=len(classes(dataset)))
             settings = params.padl.model_dump()
             made = {
                 **{key: record[key] for key in KEPT if key in record},
@@ -57,6 +58,7 @@ def main(dataset: str, backbone_name: str, variant: str) -> None:
                     backbone=backbone_name,
                     seed=seed,
                     draws=seed + OWN_DRAWS,
+                    resume=resume,
                 )
 
 

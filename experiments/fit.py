@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import shutil
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,7 @@ from torch import nn
 
 from experiments.inputs import images_root
 from experiments.params import Params
-from experiments.resume import code_digest, data_digest, resume_folder, weights_digest
+from experiments.resume import Resume, code_digest, data_digest, weights_digest
 from experiments.stage import console, data_folder, package_versions, progress_bar
 from vitol.datasets.images import SplitImages, TrainImages
 from vitol.datasets.splits import read_split
@@ -40,6 +39,7 @@ def fit(
     backbone: str,
     seed: int,
     draws: int,
+    resume: Resume,
 ) -> dict[str, Any]:
     """Train a model and write checkpoint and log; go on where an earlier call with equal arguments was broken off.
 
@@ -55,13 +55,13 @@ def fit(
         backbone: The model's name in params.yaml.
         seed: Seed of the run, recorded.
         draws: Seed of order, crops, dropout and p-ADL, recorded.
+        resume: Where snapshots are kept.
 
     Returns:
         Device, processes, throughput and wall time of the training, for the provenance; and where it went on from,
         if it did.
     """
-    source = params.grid.datasets[dataset]
-    folder, root = data_folder(dataset), images_root(dataset, source)
+    folder, root = data_folder(dataset), images_root(dataset, params.grid.datasets[dataset])
     sides = params.backbones[backbone]
     images = TrainImages(read_split(folder / "train"), root, sides.image_size, sides.resize, draws)
     validation = None
@@ -70,20 +70,20 @@ def fit(
     processes = team()
     record = {**record, "recipe": asdict(recipe), "seed": seed, "draws": draws}
     name = checkpoint.parent.name
-    resume, settings = resume_folder(
+    kept, settings = resume.folder(
         f"{dataset}-{backbone}-{name}-seed{seed}",
         {
             **record,
             "image_size": sides.image_size,
             "resize": sides.resize,
-            "data": data_digest(dataset, source),
+            "data": data_digest(dataset),
             "start": weights_digest(model),
             "code": code_digest(),
             "packages": package_versions(),
-            "device": processes.device.type,
+            "device": describe_device(),
         },
     )
-    snapshots = Snapshots(resume, settings, params.snapshots.every_seconds)
+    snapshots = Snapshots(kept, settings, params.snapshots.every_seconds)
     found = snapshots.position()
     if found.epoch or found.step:
         console.print(f"{name} seed {seed} goes on after {found.epoch} epochs and {found.step} steps")
@@ -107,16 +107,16 @@ def fit(
             if epoch.epoch <= found.epoch:
                 continue
             seconds = time.perf_counter() - start
-            images_done = (epoch.epoch - found.epoch) * len(images) - found.seen
+            images_done = (epoch.epoch - found.epoch) * images_an_epoch(len(images), recipe) - found.seen
             console.print(
                 f"{name} seed {seed} epoch {epoch.epoch:2d}/{recipe.epochs}  "
                 f"loss {epoch.train_loss:.3f}  train top-1 {epoch.train_top1:.1f}%  "
                 f"val top-1 {percent(epoch.val_top1)}  {images_done / seconds:.0f} images/s"
             )
+    model.cpu()
     if processes.is_main_process:
-        save_checkpoint(checkpoint, model.cpu(), {**record, "final": asdict(log[-1])})
+        save_checkpoint(checkpoint, model, {**record, "final": asdict(log[-1])})
         write_log(checkpoint.with_suffix(".csv"), log)
-        shutil.rmtree(resume)
     return {
         "device": describe_device(),
         "processes": processes.num_processes,
@@ -124,6 +124,11 @@ def fit(
         "images_per_second": round(images_done / seconds, 1) if seconds else None,
         "went_on_after": {"epochs": found.epoch, "steps": found.step},
     }
+
+
+def images_an_epoch(images: int, recipe: Recipe) -> int:
+    """How many images an epoch sees: an incomplete last batch is left out, unless it is the only one."""
+    return max(images // recipe.batch_size * recipe.batch_size, min(images, recipe.batch_size))
 
 
 def write_log(path: Path, log: list[EpochRecord]) -> None:

@@ -5,59 +5,124 @@ Nothing here is an output that DVC knows: DVC removes those before a stage runs.
 
 from __future__ import annotations
 
+import fcntl
 import hashlib
 import json
+import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from pydantic import TypeAdapter
 from torch import nn
 
-from experiments.params import is_registered
-from experiments.stage import RESULTS, console, data_folder
+from experiments.stage import MAIN, RESULTS, console, data_folder
+from vitol.atomic import atomic_file
+from vitol.processes import team
 from vitol.snapshots import differing
 
 RESUME = RESULTS / "resume"
-SETTINGS = "settings.json"
+SETTINGS, LOCK = "settings.json", "lock"
 PROJECT = ("vitol", "experiments")
 
 
-def resume_folder(name: str, settings: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
-    """The folder of a piece of work under these settings; settings that changed lead to another one.
+class Resume:
+    """The folders of a stage's pieces of work, kept until the whole stage is done.
 
-    Says on the console what other settings work of the same name was interrupted under, so that it is no surprise
-    that it starts anew.
-
-    Args:
-        name: Such as "finetune-mini-small-mmp-seed0".
-        settings: All that the result depends on.
-
-    Returns:
-        The folder, which may not exist yet, and the settings as plain values.
+    DVC removes what a stage wrote before it runs it again, finished seeds too; from here they come back.
     """
-    plain = TypeAdapter(dict[str, Any]).dump_python(dict(settings), mode="json")
-    text = json.dumps(plain, indent=2, sort_keys=True)
-    folder = RESUME / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
-    if not folder.is_dir():
-        for other in sorted(RESUME.glob(f"{name}-{'[0-9a-f]' * 12}")):
-            kept = json.loads((other / SETTINGS).read_text(encoding="utf-8"))
-            console.print(
-                f"{name} starts anew: {other} is of a run with other settings, and waits for them "
-                f"({'; '.join(differing(kept, plain))})"
-            )
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / SETTINGS).write_text(text + "\n", encoding="utf-8")
-    return folder, plain
+
+    def __init__(self) -> None:
+        self._folders: list[Path] = []
+        self._locks: list[TextIO] = []
+
+    def folder(self, name: str, settings: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
+        """The folder of a piece of work under these settings; settings that changed lead to another one.
+
+        Says on the console what other settings work of the same name was interrupted under, so that it is no
+        surprise that it starts anew.
+
+        Args:
+            name: Such as "finetune-mini-small-mmp-seed0".
+            settings: All that the result depends on.
+
+        Returns:
+            The folder, and the settings as plain values.
+
+        Raises:
+            ValueError: If another run is at the same work.
+        """
+        plain = TypeAdapter(dict[str, Any]).dump_python(dict(settings), mode="json")
+        text = json.dumps(plain, indent=2, sort_keys=True) + "\n"
+        folder = RESUME / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        if MAIN:
+            if not folder.is_dir():
+                for line in others(name, plain):
+                    console.print(line)
+            folder.mkdir(parents=True, exist_ok=True)
+            self._locks.append(lock(folder))
+            with atomic_file(folder / SETTINGS) as partial:
+                partial.write_text(text, encoding="utf-8")
+        team().wait_for_everyone()
+        self._folders.append(folder)
+        return folder, plain
+
+    def remove(self) -> None:
+        """Remove the folders: the work is done, and its results are where they belong."""
+        for folder in self._folders:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    def release(self) -> None:
+        """Let other runs at the work."""
+        for held in self._locks:
+            held.close()
 
 
-def data_digest(dataset: str, source: str) -> str:
-    """Hash of a prepared data set: of its manifest, which knows every image, or of what it was unpacked from."""
-    if is_registered(source):
-        return digest((data_folder(dataset) / "manifest.json").read_bytes())
-    files = sorted(path for path in Path(source).rglob("*") if path.is_file())
-    return digest(*(path.read_bytes() for path in files))
+@contextmanager
+def resuming() -> Iterator[Resume]:
+    """What a stage goes on from, removed at its end; what is interrupted leaves it for the next time."""
+    resume = Resume()
+    try:
+        yield resume
+        team().wait_for_everyone()
+        if MAIN:
+            resume.remove()
+    finally:
+        resume.release()
+
+
+def lock(folder: Path) -> TextIO:
+    """Keep other runs out of a folder, until the file that is returned is closed or the process ends."""
+    held = (folder / LOCK).open("w")
+    try:
+        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        raise ValueError(
+            f"another run is at the same work ({folder} is locked); wait for it, or end it: a launcher that was "
+            "killed may have left its processes behind (`pgrep -af experiments`)"
+        ) from error
+    return held
+
+
+def others(name: str, settings: Mapping[str, Any]) -> Iterator[str]:
+    """A line for every folder that work of this name left under other settings."""
+    for folder in sorted(RESUME.glob(f"{name}-{'[0-9a-f]' * 12}")):
+        try:
+            kept = json.loads((folder / SETTINGS).read_text(encoding="utf-8"))
+            what = "; ".join(differing(kept, settings))
+        except (OSError, ValueError):
+            what = "unknown ones"
+        yield f"{name} starts anew: {folder} waits for other settings ({what}); remove it if they will not come back"
+
+
+def data_digest(dataset: str) -> str:
+    """Hash of a prepared data set: its splits, and its images, or the manifest that knows them."""
+    folder = data_folder(dataset)
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    named = ((path.relative_to(folder).as_posix().encode(), path.read_bytes()) for path in files)
+    return digest(*(part for pair in named for part in pair))
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -66,10 +131,19 @@ def weights_digest(model: nn.Module) -> str:
 
 
 def code_digest() -> str:
-    """Hash of the project's modules that this process has imported: those that dvc.yaml lists for its stage."""
-    names = sorted(name for name in sys.modules if name.partition(".")[0] in PROJECT)
-    files = [file for name in names if (file := getattr(sys.modules[name], "__file__", None))]
-    return digest(*(Path(file).read_bytes() for file in files))
+    """Hash of the project's modules that this process runs: those that dvc.yaml lists for its stage."""
+    return digest(*(path.read_bytes() for path in sorted(project_files())))
+
+
+def project_files() -> set[Path]:
+    """Files of the project's modules that have been imported, the one that Python was started with included."""
+    files = set()
+    for name, module in list(sys.modules.items()):
+        # Under `python -m` a stage's own module goes by another name.
+        known = module.__spec__.name if name == "__main__" and module.__spec__ else name
+        if known.partition(".")[0] in PROJECT and getattr(module, "__file__", None):
+            files.add(Path(str(module.__file__)).resolve())
+    return files
 
 
 def digest(*parts: bytes) -> str:

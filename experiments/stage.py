@@ -34,7 +34,7 @@ RESULTS = Path("results")
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless", "pandas", "pillow")
 
 # Of the processes that share a stage, the first one speaks and writes; torch, which knows it too, is not needed here.
-MAIN = os.environ.get("RANK", "0") == "0"
+MAIN = "LOCAL_RANK" not in os.environ or os.environ.get("RANK", "0") == "0"
 
 # Seen as a terminal or not, lines are as wide as the tables need.
 console = Console(width=None if sys.stdout.isatty() else 160, quiet=not MAIN)

@@ -21,8 +21,9 @@ from rich.table import Table
 
 from experiments.explain import CHUNK, make_maps
 from experiments.localize import Sample, measurements_of_sample, score_maps
+from experiments.names import MAP_FILES
 from experiments.params import read_params
-from experiments.resume import code_digest, digest, resume_folder
+from experiments.resume import code_digest, digest, resuming
 from experiments.stage import RESULTS, console, package_versions, progress_bar, replaced
 from experiments.tabulate import PUBLISHED
 from vitol.chunks import Chunks
@@ -54,7 +55,8 @@ def main(checkpoint: Path, dataset: str, architecture: str | None, limit: int | 
     """Convert, make maps, score, print; returns and writes the measurements."""
     params = read_params()
     processes = team()
-    released = convert(checkpoint, architecture, num_classes=1000)
+    layout = load(dataset)
+    released = convert(checkpoint, architecture, num_classes=len(layout.classes))
     known = {sides.architecture: name for name, sides in params.backbones.items() if sides.pretrained}
     if released.architecture not in known:
         raise ValueError(
@@ -63,54 +65,52 @@ def main(checkpoint: Path, dataset: str, architecture: str | None, limit: int | 
         )
     backbone = known[released.architecture]
     title = {name: title for title, name in PAPER_BACKBONES.items()}.get(backbone, backbone)
-    source = file_digest(checkpoint)
-    converted = VERIFIED / f"{source[:12]}.safetensors"
-    if processes.is_main_process and not converted.exists():
-        save_released(released, checkpoint, converted)
-    processes.wait_for_everyone()
-    model, _ = load_checkpoint(converted)
-    layout = load(dataset)
     split = layout.splits["test"]
     if limit is not None:
         split = split.select(np.arange(len(split)) < limit)
-    if len(layout.classes) != released.num_classes:
-        raise ValueError(
-            f"{dataset!r} has {len(layout.classes)} classes, the checkpoint {released.num_classes}; "
-            "register ImageNet-1K, or some images of it: `vitol data register ilsvrc ROOT`"
-        )
-    settings = {
-        "checkpoint": source,
-        "data": read_manifest(dataset)["fingerprint"],
-        "images": digest("\n".join(split.ids).encode()),
-        "batch_size": params.explain.batch_size,
-        "code": code_digest(),
-        "packages": package_versions(),
-        "device": processes.device.type,
-    }
-    resume, _ = resume_folder(f"verify-{dataset}-{backbone}", settings)
-    images = SplitImages(split, layout.images, params.backbones[backbone].image_size)
-    chunks = Chunks(resume / "test", len(images), CHUNK * params.explain.batch_size)
     console.print(
         f"{checkpoint.name}: {released.architecture}, {released.parameters:,} parameters, every tensor as timm's; "
         f"{len(split):,} images of {dataset}, {describe_device()}"
     )
-    make_maps(model.to(processes.device), images, chunks, params.explain.batch_size, params.workers, title)
-    processes.wait_for_everyone()
-    if not processes.is_main_process:
-        return pd.DataFrame()
-    with replaced(VERIFIED / f"maps-{dataset}-{backbone}") as folder:
-        for file, array in chunks.merged().items():
-            np.save(folder / f"{file}.npy", array, allow_pickle=False)
-        with progress_bar() as bar:
-            task = bar.add_task("boxes", total=None)
-            scored = score_maps(folder, split, lambda: bar.advance(task))
+    source, side = file_digest(checkpoint), params.backbones[backbone].image_size
+    settings = {
+        "checkpoint": source,
+        "architecture": released.architecture,
+        "data": read_manifest(dataset)["fingerprint"],
+        "images": digest("\n".join(split.ids).encode()),
+        "image_size": side,
+        "batch_size": params.explain.batch_size,
+        "code": code_digest(),
+        "packages": package_versions(),
+        "device": describe_device(),
+    }
+    with resuming() as resume:
+        kept, _ = resume.folder(f"verify-{dataset}-{backbone}", settings)
+        converted = VERIFIED / f"{backbone}-{source[:12]}.safetensors"
+        if processes.is_main_process:
+            save_released(released, checkpoint, converted)
+        processes.wait_for_everyone()
+        model, _ = load_checkpoint(converted)
+        images = SplitImages(split, layout.images, side)
+        chunks = Chunks(kept / "test", len(images), CHUNK * params.explain.batch_size)
+        make_maps(
+            model.to(processes.device), images, chunks, params.explain.batch_size, params.workers, title
+        )
+        processes.wait_for_everyone()
+        if not processes.is_main_process:
+            return pd.DataFrame()
+        with replaced(VERIFIED / f"maps-{dataset}-{backbone}") as folder:
+            for file, array in chunks.merged().items():
+                np.save(folder / f"{file}.npy", array, allow_pickle=False)
+            with progress_bar() as bar:
+                task = bar.add_task("boxes", total=len(set(MAP_FILES.values())) * len(split))
+                scored = score_maps(folder, split, lambda: bar.advance(task))
     everything = Sample("all", np.ones(len(split), dtype=bool), None)
     fixed = params.fixed_thresholds.of(backbone)
     frame = pd.DataFrame(measurements_of_sample(everything, scored, fixed, params)).drop(columns="replicates")
     frame = frame[frame["preset"].isin(["release", ""]) & frame["metric"].isin(METRICS)]
     frame.to_csv(VERIFIED / f"measurements-{dataset}-{backbone}.csv", index=False, lineterminator="\n")
     console.print(render(frame, expected(title), title, dataset, len(split)))
-    chunks.clear()
     return frame
 
 
@@ -118,11 +118,11 @@ def render(
     frame: pd.DataFrame, papers: dict[tuple[str, str], float], title: str, dataset: str, images: int
 ) -> Table:
     """Ours under two policies beside the paper's, and the difference where the images are the paper's."""
-    same = images == PAPERS_IMAGES
+    same = (dataset, images) == ("ilsvrc", PAPERS_IMAGES)
     table = Table("map", "metric", "oracle-per-iou", "fixed", "paper", "difference", title_justify="left")
     table.title = f"{title} as released, {dataset}, n={images:,}, 95% intervals over images"
     if not same:
-        table.caption = f"Not the paper's {PAPERS_IMAGES:,} images: nothing is compared."
+        table.caption = f"Not the paper's {PAPERS_IMAGES:,} images (data set ilsvrc): nothing is compared."
     for (name, metric), rows in frame.groupby(["map", "metric"], sort=False):
         cells = {
             row["policy"]: f"{row['value']:.2f} [{row['ci_low']:.2f}, {row['ci_high']:.2f}]"
@@ -146,7 +146,9 @@ def render(
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("checkpoint", type=Path, help="a file of the release (.pth, .pth.tar)")
-    parser.add_argument("--dataset", default="ilsvrc", help="a registered data set of ImageNet-1K's classes")
+    parser.add_argument(
+        "--dataset", default="ilsvrc", help="a registered data set of the checkpoint's classes"
+    )
     parser.add_argument("--architecture", help="timm's name, if it cannot be told from the tensors")
     parser.add_argument("--limit", type=int, help="only the first so many images")
     given = parser.parse_args()

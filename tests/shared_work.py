@@ -5,19 +5,25 @@ python -m shared_work FOLDER PROCESSES
 
 import json
 import sys
+from contextlib import suppress
 from pathlib import Path
+from unittest.mock import patch
 
 import numpy as np
 import torch
 from safetensors.torch import save_file
+from torch import nn
 from toy import OPTIONS, RECIPE, toy_split, train_toy
 
 from experiments.explain import make_maps
+from vitol import training
 from vitol.chunks import Chunks
 from vitol.datasets.images import SplitImages
+from vitol.datasets.splits import Split
 from vitol.models import create_model
 from vitol.processes import start, team
 from vitol.recipe import Recipe
+from vitol.snapshots import Snapshots
 
 # A step an epoch, so that the epochs' losses are the steps'.
 RUNS = {
@@ -26,6 +32,27 @@ RUNS = {
     "MpM": {"padl": "MpM"},
     "per image": {"padl": "MMp", "per_image": True},
 }
+BROKEN = {"padl": "MpM", "per_image": True}
+
+
+class Interrupted(Exception):
+    """Stands for whatever ends all processes."""
+
+
+def broken_off(split: Split, folder: Path) -> nn.Module:
+    """Train, break off in the middle of an epoch, and go on."""
+
+    def stop(done: int, _: int) -> None:
+        if done == 7 * 8:
+            raise Interrupted
+
+    resume = folder / f"resume{team().num_processes}"
+    with patch.object(training, "LOOK_EVERY", 2):
+        with suppress(Interrupted):
+            train_toy(split, folder, progress=stop, snapshots=Snapshots(resume, {}, 0), **BROKEN)
+        assert Snapshots(resume, {}, 0).position().step == 2
+        team().wait_for_everyone()
+        return train_toy(split, folder, snapshots=Snapshots(resume, {}, 0), **BROKEN)[0]
 
 
 def main(folder: Path, out: Path) -> None:
@@ -40,6 +67,10 @@ def main(folder: Path, out: Path) -> None:
     losses["four steps an epoch"] = [
         record.train_loss for record in train_toy(split, folder, recipe=several)[1]
     ]
+    tensors |= {
+        f"whole {key}": tensor for key, tensor in train_toy(split, folder, **BROKEN)[0].state_dict().items()
+    }
+    tensors |= {f"broken off {key}": tensor for key, tensor in broken_off(split, folder).state_dict().items()}
     torch.manual_seed(0)
     model = create_model("vit_tiny_patch16_224", 2, options=OPTIONS).eval()
     chunks = Chunks(folder / f"chunks{team().num_processes}", 32, 6)

@@ -15,24 +15,23 @@ def arrays(images: range) -> dict[str, np.ndarray]:
 
 @pytest.mark.parametrize("processes", [1, 2, 3, 7])
 def test_chunks_of_any_number_of_processes_together_are_all_images(tmp_path, processes):
-    chunks = Chunks(tmp_path / "work", 23, 5)
+    chunks = Chunks(tmp_path, 23, 5)
     assert len(chunks) == 5
-    for process in range(processes):
-        for chunk in chunks.waiting(process, processes):
-            chunks.write(chunk, arrays(chunks.images(chunk)))
+    dealt = [chunks.waiting(process, processes) for process in range(processes)]
+    for chunk in (chunk for of_one in dealt for chunk in of_one):
+        chunks.write(chunk, arrays(chunks.images(chunk)))
     merged, whole = chunks.merged(), arrays(range(23))
     assert merged.keys() == whole.keys()
     assert all(np.array_equal(merged[name], whole[name]) for name in whole)
-    chunks.clear()
-    assert not (tmp_path / "work").exists()
 
 
-def test_what_is_done_is_not_waiting(tmp_path):
-    chunks = Chunks(tmp_path, 10, 4)
-    assert list(chunks.waiting()) == [0, 1, 2]
-    chunks.write(1, arrays(chunks.images(1)))
-    assert list(chunks.waiting()) == [0, 2]
-    assert list(chunks.waiting(1, 2)) == []
+def test_what_is_left_is_dealt_out_evenly(tmp_path):
+    chunks = Chunks(tmp_path, 24, 4)
+    assert chunks.waiting() == [0, 1, 2, 3, 4, 5]
+    for chunk in (1, 3, 5):
+        chunks.write(chunk, arrays(chunks.images(chunk)))
+    assert chunks.waiting() == [0, 2, 4]
+    assert [chunks.waiting(process, 2) for process in range(2)] == [[0, 4], [2]]
 
 
 def test_a_chunk_that_is_missing_or_damaged_is_named(tmp_path):

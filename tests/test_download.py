@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from conftest import full_disk
 
 from vitol.cli.fetch import FetchName
 from vitol.datasets import download as module
@@ -190,8 +191,7 @@ def test_attempts_wait_longer_and_longer(monkeypatch, tmp_path):
 
 
 def test_a_full_disk_is_not_taken_for_a_broken_connection(server, tmp_path):
-    (tmp_path / "file.partial").mkdir()
-    with pytest.raises(OSError):
+    with full_disk(len(DATA) // 2), pytest.raises(OSError, match="File too large"):
         download(server.url, tmp_path / "file", MD5)
 
 

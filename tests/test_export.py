@@ -216,6 +216,22 @@ def test_an_export_that_breaks_leaves_what_was_there(checkpoint, monkeypatch, th
     assert sorted(str(path) for path in Path().rglob("*")) == before
 
 
+def test_an_export_that_cannot_take_its_place_gives_it_back(checkpoint, monkeypatch):
+    export(checkpoint, Path("out"))
+    before = {path: path.read_bytes() for path in Path("out").iterdir()}
+    replace = Path.replace
+
+    def fail(self: Path, target: Path) -> Path:
+        if self.name == "new":
+            raise OSError("no such luck")
+        return replace(self, target)
+
+    monkeypatch.setattr(Path, "replace", fail)
+    with pytest.raises(CheckpointError, match="out could not be written .no such luck"):
+        export(checkpoint, Path("out"), force=True)
+    assert {path: path.read_bytes() for path in Path("out").iterdir()} == before
+
+
 def test_what_is_no_checkpoint_is_not_exported(checkpoint):
     with pytest.raises(CheckpointError, match="none.safetensors is missing"):
         export(Path("none.safetensors"), Path("out"))

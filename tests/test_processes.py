@@ -9,14 +9,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from accelerate.utils import DistributedType
 from conftest import ROOT
 from safetensors.numpy import load_file
 from shared_work import RUNS
 from toy import toy_split
 
+from vitol import processes as processes_module
+from vitol import training
 from vitol.batches import SharedBatches
 from vitol.boxes import best_ious_of_maps
 from vitol.processes import start, team
+from vitol.snapshots import Position, SnapshotError
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +31,7 @@ def outputs(tmp_path_factory) -> tuple[Path, Path]:
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'tests'}:{ROOT}", "OMP_NUM_THREADS": "1"}
     for processes in ("1", "2"):
         command = [sys.executable, "-m", "shared_work", str(folder), processes]
-        ended = subprocess.run(command, env=environment, capture_output=True, text=True)
+        ended = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
         assert ended.returncode == 0, ended.stderr
     return folder / "out1", folder / "out2"
 
@@ -43,7 +47,42 @@ def test_losses_of_twenty_steps_are_those_of_one_process(outputs, run):
 def test_weights_after_twenty_steps_are_those_of_one_process(outputs, run):
     one, two = (load_file(out / "weights.safetensors") for out in outputs)
     for name in (name for name in one if name.startswith(f"{run} ")):
-        np.testing.assert_allclose(two[name], one[name], rtol=0, atol=1e-3, err_msg=name)
+        np.testing.assert_allclose(two[name], one[name], rtol=0, atol=1e-4, err_msg=name)
+
+
+def test_what_several_processes_broke_off_ends_as_if_they_had_not(outputs):
+    for out in outputs:
+        tensors = load_file(out / "weights.safetensors")
+        names = [name.removeprefix("whole ") for name in tensors if name.startswith("whole ")]
+        assert len(names) > 10
+        for name in names:
+            np.testing.assert_array_equal(
+                tensors[f"broken off {name}"], tensors[f"whole {name}"], err_msg=name
+            )
+
+
+def test_processes_that_would_go_on_from_different_places_are_stopped(monkeypatch):
+    class Two:
+        """Another process, that has found nothing."""
+
+        def gather(self, here: torch.Tensor) -> torch.Tensor:
+            return torch.cat([here, torch.zeros_like(here)])
+
+    monkeypatch.setattr(training, "team", Two)
+    training.agree_on(Position(), torch.device("cpu"))
+    expected = (
+        r"different places \(epoch 0 step 0, epoch 3 step 20\); give them one folder that all of them see"
+    )
+    with pytest.raises(SnapshotError, match=expected):
+        training.agree_on(Position(epoch=3, step=20), torch.device("cpu"))
+
+
+@pytest.mark.parametrize("kind", ["DEEPSPEED", "FSDP"])
+def test_a_launcher_that_asks_for_more_than_data_parallelism_is_refused(monkeypatch, kind):
+    asked = type("Asked", (), {"distributed_type": DistributedType[kind]})
+    monkeypatch.setattr(processes_module, "Accelerator", lambda **_: asked())
+    with pytest.raises(ValueError, match=f"the launcher asks for {kind}; .*start it with torchrun"):
+        team.__wrapped__()
 
 
 def test_draws_of_padl_matter_to_these_losses(outputs):
@@ -110,12 +149,12 @@ def test_alone_there_is_one_process():
 def test_one_process_and_launched_processes_start_no_others(monkeypatch):
     monkeypatch.setattr(os, "execv", lambda *_: pytest.fail("a launcher was started"))
     start("experiments.baseline", [], 1)
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "1")
     start("experiments.baseline", [], 2)
 
 
 def test_several_processes_are_started_by_a_launcher_with_the_same_arguments(monkeypatch):
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
     started = []
     monkeypatch.setattr(os, "execv", lambda _, command: started.append(command))
     start("experiments.baseline", ["--dataset", "mini"], 3)
@@ -124,7 +163,7 @@ def test_several_processes_are_started_by_a_launcher_with_the_same_arguments(mon
 
 
 def test_more_processes_than_gpus_are_refused(monkeypatch):
-    monkeypatch.delenv("WORLD_SIZE", raising=False)
+    monkeypatch.delenv("LOCAL_RANK", raising=False)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
     with pytest.raises(
         ValueError, match="4 processes need a GPU each and this machine has 2; ask for at most 2"

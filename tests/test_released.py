@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from vitol.models import create_model, load_checkpoint
 from vitol.photos import Explainer
-from vitol.released import ARCHITECTURES, convert, read_plain, save_released
+from vitol.released import ARCHITECTURES, convert, read_plain, save_released, tensor_faults
 from vitol.weight_files import CheckpointError
 
 TINY = "deit_tiny_patch16_224"
@@ -265,6 +265,13 @@ def test_all_faults_are_in_one_report(tmp_path, state):
         "norm.bias has 2 of 192 values that are not finite",
         "head.bias has shape (4,), not (5,)",
     ]
+
+
+@pytest.mark.parametrize(
+    ("tensor", "kind"), [(torch.eye(3).to_sparse(), "sparse"), (torch.empty(3, 3, device="meta"), "meta")]
+)
+def test_a_tensor_without_plain_values_is_a_fault(tensor, kind):
+    assert tensor_faults({"a": tensor}, {"a": (3, 3)}) == [f"a is a {kind} tensor; weights are plain ones"]
 
 
 def test_another_architecture_is_refused_and_the_right_one_named(release):

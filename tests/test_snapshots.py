@@ -76,7 +76,7 @@ def test_a_snapshot_under_other_settings_is_refused_with_what_differs(tmp_path):
     interrupted(split, tmp_path, tmp_path / "resume", 5)
     other = Snapshots(tmp_path / "resume", {"recipe": {"lr": 1e-3}, "seed": 0, "padl": "MMp"}, 0)
     expected = (
-        r"is of a run with other settings: padl was None and is 'MMp'; recipe\.lr was 0\.003 and is 0\.001; "
+        r"is of a run with other settings: padl was not there and is 'MMp'; recipe\.lr was 0\.003 and is 0\.001; "
         "restore them to go on with it, or remove the file to start anew"
     )
     with pytest.raises(SnapshotError, match=expected):
@@ -86,6 +86,10 @@ def test_a_snapshot_under_other_settings_is_refused_with_what_differs(tmp_path):
 def test_settings_are_compared_value_by_value():
     assert list(differing({"a": [1, 2], "b": {"c": 1}}, {"a": [1, 2], "b": {"c": 1}})) == []
     assert list(differing({"a": {"b": 1}}, {"a": None})) == ["a was {'b': 1} and is None"]
+    assert list(differing({"a": None}, {})) == ["a was None and is not there"]
+    names = [f"class {number}" for number in range(99)]
+    (line,) = differing({"classes": names}, {"classes": [*names[:-1], "other"]})
+    assert line.startswith("classes was ...") and line.endswith("'other']") and len(line) < 120
 
 
 def damage(path: Path, how: str) -> None:
@@ -96,7 +100,7 @@ def damage(path: Path, how: str) -> None:
     else:
         tensors, header = load_file(path), read_header(path)
         del tensors["model.norm.weight"]
-        save_file(tensors, path, metadata={"vitol": json.dumps(header)})
+        save_file(tensors, path, metadata={"vitol-snapshot": json.dumps(header)})
 
 
 @pytest.mark.parametrize(

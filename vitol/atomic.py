@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import glob
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,13 +16,15 @@ def atomic_file(path: Path) -> Iterator[Path]:
     Until then a file that was at `path` stays as it was; afterwards it is the new one, also for whoever reads it
     while it is replaced. The bytes are on the disk before the name points to them, so that a power cut leaves the
     old file or the new one, too. The partial file is removed when an error ends the `with`, such as that of a full
-    disk; a killed process leaves it behind, and the next one that writes to `path` takes its place.
+    disk; one that a killed process left behind is removed by the next that writes to `path`.
 
     Args:
         path: The file to write; its folder is made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(path.name + ".partial")
+    partial = path.with_name(f"{path.name}.{os.getpid()}.partial")
+    for left in path.parent.glob(f"{glob.escape(path.name)}.*.partial"):
+        left.unlink(missing_ok=True)
     try:
         yield partial
         with partial.open("rb+") as handle:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +19,9 @@ class ChunkError(ValueError):
 class Chunks:
     """Results of `count` images in a folder, `size` images a file, each written whole or not at all.
 
-    A chunk's images are the same for any number of processes, and so are the batches that it is computed in: the
-    results of all chunks together are those of one process, to the bit. What is done stays done: a chunk that is
-    there is not computed again.
+    A chunk's images are the same for any number of processes, and so are the batches that it is computed in: with
+    equally many threads, the results of all chunks together are those of one process, to the bit. What is done stays
+    done: a chunk that is there is not computed again.
 
     Args:
         folder: For this work alone, such as one named after all that the results depend on. Several processes see
@@ -51,11 +50,10 @@ class Chunks:
         """Where a chunk's results are, or will be."""
         return self.folder / f"{chunk:06d}.safetensors"
 
-    def waiting(self, process: int = 0, processes: int = 1) -> Iterator[int]:
-        """Chunks of one of several processes that are not done yet, each asked for when its turn comes."""
-        for chunk in range(process, len(self), processes):
-            if not self.path(chunk).exists():
-                yield chunk
+    def waiting(self, process: int = 0, processes: int = 1) -> list[int]:
+        """Chunks that are not done yet, dealt out to several processes; all must ask before any of them writes."""
+        missing = [chunk for chunk in range(len(self)) if not self.path(chunk).exists()]
+        return missing[process::processes]
 
     def write(self, chunk: int, arrays: Mapping[str, np.ndarray]) -> None:
         """Keep the results of a chunk.
@@ -100,7 +98,3 @@ class Chunks:
             for name, array in arrays.items():
                 parts.setdefault(name, []).append(array)
         return {name: np.concatenate(arrays) for name, arrays in parts.items()}
-
-    def clear(self) -> None:
-        """Remove all chunks."""
-        shutil.rmtree(self.folder, ignore_errors=True)

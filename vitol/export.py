@@ -91,7 +91,12 @@ def export(checkpoint: Path, out: Path, *, force: bool = False) -> dict[str, Any
                     os.fsync(handle.fileno())
             if out.exists():
                 out.replace(old)
-            new.replace(out)
+            try:
+                new.replace(out)
+            except OSError:
+                if old.exists():
+                    old.replace(out)
+                raise
     except (OSError, SafetensorError) as error:
         raise CheckpointError(
             f"{out} could not be written ({error}); make room or let its folder be written to, and run again"

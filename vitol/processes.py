@@ -5,10 +5,18 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from datetime import timedelta
 from functools import cache
 
 import torch
 from accelerate import Accelerator
+from accelerate.utils import DistributedType, InitProcessGroupKwargs
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+PATIENCE = timedelta(hours=6)
+"""How long processes wait for each other, at most: for the last chunk of maps, or a snapshot on a slow disk."""
+PLAIN = (DistributedType.NO, DistributedType.MULTI_CPU, DistributedType.MULTI_GPU)
 
 
 @cache
@@ -17,19 +25,41 @@ def team() -> Accelerator:
 
     Alone unless a launcher (`start`, torchrun, `accelerate launch`) has said otherwise in the environment. Mixed
     precision stays off here: `vitol.training.autocast` is the one place for it.
+
+    Raises:
+        ValueError: If the launcher asks for anything but plain data parallelism, such as DeepSpeed or FSDP.
     """
-    return Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no")
+    waiting = InitProcessGroupKwargs(timeout=PATIENCE)
+    found = Accelerator(cpu=not torch.cuda.is_available(), mixed_precision="no", kwargs_handlers=[waiting])
+    if found.distributed_type not in PLAIN:
+        raise ValueError(
+            f"the launcher asks for {found.distributed_type.value}; vitol shares batches between copies of the model "
+            "and nothing else: start it with torchrun, or `accelerate launch --multi_gpu`"
+        )
+    return found
+
+
+def shared_gradients(model: nn.Module) -> nn.Module:
+    """A model of the same parameters, whose backward pass averages gradients over the processes.
+
+    Alone, the model itself.
+    """
+    processes = team()
+    if processes.num_processes == 1:
+        return model
+    device = processes.device
+    return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
 
 
 def is_launched() -> bool:
-    """Whether a launcher has started this process as one of several, or as the only one of a team."""
-    return "WORLD_SIZE" in os.environ
+    """Whether a launcher has started this process as one of a team, be it the only one."""
+    return "LOCAL_RANK" in os.environ
 
 
 def start(module: str, arguments: Sequence[str], processes: int) -> None:
     """Replace this process by a launcher that runs a module in several; come back where one process is enough.
 
-    Comes back, too, in a process that a launcher has started.
+    Comes back, too, in a process that a launcher has started. On the CPU the processes divide the cores.
 
     Args:
         module: What `python -m` would run.
@@ -46,5 +76,6 @@ def start(module: str, arguments: Sequence[str], processes: int) -> None:
         raise ValueError(
             f"{processes} processes need a GPU each and this machine has {gpus}; ask for at most {gpus}"
         )
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     os.execv(sys.executable, [*command, "--module", module, *arguments])

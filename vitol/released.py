@@ -173,6 +173,10 @@ def tensor_faults(tensors: Mapping[str, Any], shapes: Mapping[str, tuple[int, ..
             continue
         if not isinstance(tensor, Tensor):
             faults.append(f"{name} is no tensor ({type(tensor).__name__})")
+        elif tensor.layout is not torch.strided or tensor.is_meta:
+            faults.append(
+                f"{name} is a {'meta' if tensor.is_meta else 'sparse'} tensor; weights are plain ones"
+            )
         elif tuple(tensor.shape) != wanted:
             faults.append(f"{name} has shape {tuple(tensor.shape)}, not {wanted}")
         elif not tensor.is_floating_point():

@@ -21,9 +21,24 @@ from torch.optim import Optimizer
 from vitol.atomic import atomic_file
 
 FILE = "snapshot.safetensors"
-HEADER = "vitol"
+HEADER = "vitol-snapshot"
 RARELY = 50
 """A snapshot is due after this many times as long as the last one took, so that they cost 2% at most."""
+
+
+SHOWN = 40
+"""Characters of a long setting that are shown where it differs."""
+
+
+class Absent:
+    """Stands for a setting that is not there."""
+
+    def __repr__(self) -> str:
+        """Such as it reads in a sentence."""
+        return "not there"
+
+
+ABSENT = Absent()
 
 
 class SnapshotError(ValueError):
@@ -57,7 +72,8 @@ class Snapshots:
     Args:
         folder: For this run alone. With several processes it is one that all of them see.
         settings: All that the run depends on, JSON-able. A snapshot made under others is refused.
-        every_seconds: How much work may be lost, at most; 0 takes a snapshot at every opportunity.
+        every_seconds: How long to wait after one, at least; 0 takes a snapshot at every opportunity. Longer where
+            writing one takes more than 2% of that. The run is asked when it looks at its losses.
     """
 
     def __init__(self, folder: Path, settings: Mapping[str, Any], every_seconds: float = 60.0) -> None:
@@ -185,7 +201,7 @@ def read_header(path: Path) -> dict[str, Any]:
     try:
         with safe_open(str(path), framework="pt") as file:
             header: dict[str, Any] = json.loads((file.metadata() or {})[HEADER])
-            return header
+            return {key: header[key] for key in ("settings", "position", "optimizer")}
     except (OSError, SafetensorError, KeyError, ValueError) as error:
         raise SnapshotError(f"{path} is no snapshot ({error!r}); remove it to start anew") from error
 
@@ -198,9 +214,13 @@ def differing(kept: Any, wanted: Any, name: str = "") -> Iterator[str]:
     """
     if isinstance(kept, dict) and isinstance(wanted, dict):
         for key in sorted(kept.keys() | wanted.keys()):
-            yield from differing(kept.get(key), wanted.get(key), f"{name}.{key}".removeprefix("."))
+            below = f"{name}.{key}".removeprefix(".")
+            yield from differing(kept.get(key, ABSENT), wanted.get(key, ABSENT), below)
     elif kept != wanted:
-        yield f"{name} was {kept!r:.60} and is {wanted!r:.60}"
+        before, after = (
+            text if len(text) <= SHOWN else f"...{text[-SHOWN:]}" for text in map(repr, (kept, wanted))
+        )
+        yield f"{name} was {before} and is {after}"
 
 
 def _plain(tensor: Tensor) -> Tensor:

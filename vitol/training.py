@@ -17,9 +17,9 @@ from torch.utils.data import DataLoader, Subset
 from vitol.batches import SharedBatches
 from vitol.datasets.images import SplitImages, TrainImages, normalise
 from vitol.models import unfused_attention
-from vitol.processes import team
+from vitol.processes import shared_gradients, team
 from vitol.recipe import Recipe
-from vitol.snapshots import Position, Snapshots
+from vitol.snapshots import Position, SnapshotError, Snapshots
 
 LOOK_EVERY = 20
 """Steps between two looks at the losses. A look waits for the device, so one at every step would keep it waiting."""
@@ -105,18 +105,19 @@ def train(
     )
     torch.manual_seed(seed)
     position = snapshots.restore(model, optimizer, order, device) if snapshots else Position()
+    agree_on(position, device)
     yield from (EpochRecord(**record) for record in position.log)
     # Its hooks average gradients over the processes; the parameters stay the model's own.
-    parallel = processes.prepare_model(model) if processes.num_processes > 1 else model
+    parallel = shared_gradients(model)
     total = len(batches) * recipe.batch_size * recipe.epochs
 
     def rate_of(epoch: int, step: int) -> float:
         """Learning rate of a step, from 1."""
         return recipe.lr_at(epoch + step / (len(batches) + 1))
 
-    def keep(order_before: Tensor) -> None:
-        """Take a snapshot of the present position, if it is time for one."""
-        if snapshots and processes.is_main_process and snapshots.due():
+    def keep(order_before: Tensor, last: bool = False) -> None:
+        """Take a snapshot of the present position, if it is time for one, or the run is over."""
+        if snapshots and processes.is_main_process and (last or snapshots.due()):
             snapshots.save(position, model, optimizer, order_before, device)
 
     for epoch in range(position.epoch, recipe.epochs):
@@ -154,9 +155,24 @@ def train(
             val_top1,
         )
         position = Position(epoch=epoch + 1, log=[*position.log, asdict(record)])
-        keep(order.get_state())
+        keep(order.get_state(), last=epoch + 1 == recipe.epochs)
         yield record
     model.eval()
+
+
+def agree_on(position: Position, device: torch.device) -> None:
+    """Refuse to go on where processes have found different snapshots, or only some of them any.
+
+    Raises:
+        SnapshotError: In all of them alike.
+    """
+    here = torch.tensor([[position.epoch, position.step]], device=device)
+    found = {tuple(place) for place in team().gather(here).tolist()}
+    if len(found) > 1:
+        places = ", ".join(f"epoch {epoch} step {step}" for epoch, step in sorted(found))
+        raise SnapshotError(
+            f"the processes would go on from different places ({places}); give them one folder that all of them see"
+        )
 
 
 class Losses:
@@ -172,10 +188,8 @@ class Losses:
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Note a step: mean loss, logits (b, C) and labels (b,) of this process's share of the batch."""
-        right = (logits.argmax(dim=1) == labels).sum()
-        self._waiting.append(
-            torch.stack([loss.double(), right.double(), right.new_tensor(len(labels)).double()])
-        )
+        right = (logits.argmax(dim=1) == labels).sum().double()
+        self._waiting.append(torch.stack([loss.double(), right, torch.full_like(right, len(labels))]))
         self.steps += 1
 
     def look(self, position: Position) -> None:

@@ -1,6 +1,6 @@
 """The training images alone, as fast as they come: what a GPU could be fed with.
 
-    python -m experiments.benchmarks.loader                   # JPEGs of noise and shapes, 500x375 as in ImageNet
+    python -m experiments.benchmarks.loader                   # drawn JPEGs of 500x375, as many in ImageNet are
     python -m experiments.benchmarks.loader --dataset cub     # a registered data set
 
 For every number of workers the images a second of `vitol.datasets.images.TrainImages` (resize 256, random crop 224,

@@ -22,7 +22,9 @@ def convert(
     checkpoint: Annotated[
         Path, typer.Argument(help="What torch.save wrote: the release's .pth.tar, or one like it.")
     ],
-    out: Annotated[Path, typer.Argument(help="The .safetensors file to write.")],
+    out: Annotated[
+        Path, typer.Argument(help="The .safetensors file to write; its record goes beside it as .json.")
+    ],
     architecture: Annotated[
         str,
         typer.Option(
@@ -32,7 +34,7 @@ def convert(
     classes: Annotated[
         int | None, typer.Option(help="The number of classes it must have; any if not given.")
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Overwrite OUT.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Overwrite them.")] = False,
 ) -> None:
     """Convert a checkpoint of the ViTOL authors' release.
 
@@ -48,8 +50,9 @@ def convert(
     with errors_in_words():
         if out.suffix != ".safetensors":
             raise ValueError(f"{out} does not end in .safetensors; give a name that does")
-        if not force and out.exists():
-            raise ValueError(f"{out} exists already; give another name, or --force to overwrite it")
+        for path in (out, out.with_suffix(".json")):
+            if not force and path.exists():
+                raise ValueError(f"{path} exists already; give another name, or --force to overwrite it")
         with Console(stderr=True).status(f"Converting {checkpoint}"):
             released = read_and_check(checkpoint, architecture or None, classes)
             save_released(released, checkpoint, out)
