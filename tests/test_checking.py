@@ -101,8 +101,44 @@ def test_a_file_or_an_image_that_is_new_is_noticed(tmp_path: Path, folder: Path)
         "train/n01/n01_2.JPEG: was not there when it was registered; take it away, or register again"
     ]
     (root / "Annotations/CLS-LOC/val/val_009.xml").write_text(annotation(["n01"], ["1 2 3 4"]))
-    (report,) = faults_of("some", folder)
-    assert report.startswith("Annotations/CLS-LOC/val/*.xml: has changed since the data set was registered")
+    changed, *new = faults_of("some", folder)
+    assert changed.startswith("Annotations/CLS-LOC/val/*.xml: has changed since the data set was registered")
+    assert [report.split(":")[0] for report in new] == ["train/n01/n01_2.JPEG", "val/val_009.JPEG"]
+
+
+@pytest.mark.parametrize("handling", ["stop", "drop"])
+def test_what_registering_would_refuse_is_not_what_was_registered(
+    tmp_path: Path, folder: Path, handling: str
+) -> None:
+    kaggle, tiny = fake_ilsvrc(tmp_path / "kaggle"), fake_tiny_imagenet(tmp_path / "tiny")
+    write_image(kaggle / "Data/CLS-LOC/train/n01/n01_1.JPEG")
+    if handling == "drop":
+        edit(kaggle / "LOC_val_solution.csv", "val_003,n03 1 2 13 20 \n", "")
+        truncate(tiny / "train/n01/images/n01_1.JPEG")
+    for layout, root in (("ilsvrc", kaggle), ("tiny-imagenet", tiny)):
+        register(layout, root, layout, folder, faults=handling)  # type: ignore[arg-type]
+        check(layout, folder)
+    write_image(kaggle / "Data/CLS-LOC/val/val_009.JPEG")
+    write_image(kaggle / "Data/CLS-LOC/train/n77/n77_1.JPEG")
+    write_image(kaggle / "Data/CLS-LOC/train/n01/n01_2.JPEG")
+    assert [report.split(";")[0] for report in faults_of("ilsvrc", folder)] == [
+        "Data/CLS-LOC/train/n77: no synset of LOC_synset_mapping.txt",
+        "val/val_009.JPEG: no line in LOC_val_solution.csv",
+        "train/n01/n01_2.JPEG: was not there when it was registered",
+    ]
+    write_image(tiny / "val/images/val_9.JPEG", (64, 64))
+    write_image(tiny / "train/n02/images/n02_9.JPEG", (64, 64))
+    assert [report.split(";")[0] for report in faults_of("tiny-imagenet", folder)] == [
+        "train/n02/images/n02_9.JPEG: no line in train/n02/n02_boxes.txt",
+        "val/images/val_9.JPEG: no line in val/val_annotations.txt",
+    ]
+
+
+def test_an_image_that_was_left_out_for_its_mask_is_not_new(tmp_path: Path, folder: Path) -> None:
+    root = fake_openimages(tmp_path / "set")
+    truncate(root / "test/0a/t1_m1.png")
+    register("openimages", root, "some", folder, faults="drop")
+    assert check("some", folder).images["test"] == 1
 
 
 def test_an_optional_file_that_is_new_is_noticed(tmp_path: Path, folder: Path) -> None:
@@ -123,6 +159,9 @@ def test_a_changed_mask_is_noticed(tmp_path: Path, folder: Path) -> None:
         "test/0a/t1_ignore.png: no such mask file",
         "test/0b/t2_m0.png: its content is not what was registered",
     ]
+    with pytest.raises(DatasetFaults) as error:
+        check("some", folder)
+    assert [fault.image for fault in error.value.faults] == ["test/0a/t1.jpg", "test/0b/t2.jpg"]
 
 
 def test_images_that_were_left_out_are_not_asked_for(root: Path, folder: Path) -> None:

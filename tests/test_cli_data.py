@@ -2,8 +2,9 @@ import json
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import pytest
-from fakes import edit, fake_cub, fake_openimages, fake_tiny_imagenet, truncate, write_image
+from fakes import edit, fake_cub, fake_ilsvrc, fake_openimages, fake_tiny_imagenet, truncate, write_image
 from typer.testing import CliRunner, Result
 
 from vitol.cli import app
@@ -60,11 +61,21 @@ def test_list_goes_on_where_a_root_is_gone_or_a_manifest_is_broken(
     shutil.rmtree(root)
     Path("registered/broken.json").write_text("{")
     Path("registered/old.json").write_text("{}")
+    Path("registered/array.json").write_text("[]")
+    for name, splits in (("odd", {"test": {}}), ("flat", [1]), ("bare", {"test": 1})):
+        odd = {"layout": "cub", "classes": 2, "splits": splits, "fingerprint": ""}
+        Path(f"registered/{name}.json").write_text(json.dumps(odd))
     Path("registered/moved.json").write_text(Path("registered/cub.json").read_text())
     found = {row[0]: row[3] for row in rows(run("list")) if len(row) == 4}
     assert found["cub"] == f"{root} (gone)"
     assert found["broken"].startswith("registered/broken.json is no manifest")
     assert found["old"] == "its manifest does not say 'layout': register it again"
+    assert found["array"].startswith(
+        "registered/array.json is no manifest (it holds list, not an object); run"
+    )
+    assert found["odd"] == "its manifest does not say 'images': register it again"
+    assert found["flat"] == found["bare"]
+    assert found["flat"] == "its manifest is not as `vitol data register` writes it: register it again"
     assert found["moved"].startswith("data set 'moved' has no root: VITOL_MOVED_ROOT is not set")
 
 
@@ -119,8 +130,87 @@ def test_check_of_an_older_registration_says_to_register_again(root: Path) -> No
     result = run("check", "cub")
     assert (result.exit_code, result.stdout) == (1, "")
     assert f"run `vitol data register cub {root} --name cub --faults stop`" in result.stderr
-    assert "data set 'jays' is not registered" not in result.stderr
+    assert "contents.txt is not there, so no image can be compared" in result.stderr
     assert "data set 'jays' is not registered" in run("check", "jays").stderr
+
+
+@pytest.mark.parametrize("text", ["[]", "null", "{}", '{"layout": "cub", "splits": [], "metadata": 1}'])
+def test_check_refuses_an_odd_manifest_in_words(root: Path, text: str) -> None:
+    Path("registered/cub.json").write_text(text)
+    result = run("check", "cub")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "vitol data register" in result.stderr
+    assert result.exception is None or isinstance(result.exception, SystemExit)
+
+
+def test_all_faults_are_listed_in_a_file_that_goes_when_they_are_mended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = fake_ilsvrc(tmp_path / "ILSVRC", images=60)
+    solution = (root / "LOC_val_solution.csv").read_text()
+    (root / "Data/CLS-LOC/val").rename(tmp_path / "val")
+    (root / "Data/CLS-LOC/val").mkdir()
+    edit(root / "LOC_val_solution.csv", "val_060,n03 1 2 70 20", "val_060,n03 1 2 x 20")
+    file = Path("registered/ilsvrc.faults.csv")
+    for command in (("register", "ilsvrc", root, "--faults", "clip"), ("check", "ilsvrc")):
+        result = run(*command)
+        assert (result.exit_code, result.stdout) == (1, "")
+        said = [line for line in result.stderr.splitlines() if "━" not in line]
+        listed = pd.read_csv(file)
+        assert list(listed)[:3] == ["where", "seen", "remedy"]
+        assert f"(faults: {len(listed)})" in said[0] and len(listed) > 60
+        assert said[-3:-1] == [f"  ... and {len(listed) - 50} more", f"  all of them: {file}"]
+        assert len(said) == 54
+        (root / "Data/CLS-LOC/val").rmdir()
+        (tmp_path / "val").rename(root / "Data/CLS-LOC/val")
+        (root / "LOC_val_solution.csv").write_text(solution)
+        assert run(*command).exit_code == 0
+        assert not file.exists()
+        (root / "Data/CLS-LOC/val").rename(tmp_path / "val")
+        (root / "Data/CLS-LOC/val").mkdir()
+        (root / "LOC_val_solution.csv").write_text(solution.replace("val_060,", "val_061,"))
+
+
+def test_a_list_of_faults_goes_when_those_that_are_left_are_all_shown(root: Path) -> None:
+    file = Path("registered/cub.faults.csv")
+    file.write_text("where,seen,remedy,image\n")
+    truncate(root / "images/004.Ani/b.jpg")
+    for command, outcome in (
+        ("register", "nothing was registered"),
+        ("check", "it is not what was registered"),
+    ):
+        result = run(command, "cub", *((root,) if command == "register" else ()))
+        assert result.exit_code == 1 and "all of them" not in result.stderr
+        assert result.stderr.splitlines()[-1] == f"1 fault; {outcome}"
+        assert not file.exists()
+
+
+def test_a_file_that_is_no_list_of_faults_is_left_alone(root: Path) -> None:
+    file = Path("registered/cub.faults.csv")
+    file.write_text("mine")
+    for command in (("register", "cub", root), ("check", "cub")):
+        result = run(*command)
+        assert (result.exit_code, file.read_text()) == (1, "mine")
+        assert "cub.faults.csv, where faults would be listed, is there and no such list" in result.stderr
+
+
+def test_all_faults_are_printed_where_they_cannot_be_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = fake_ilsvrc(tmp_path / "ILSVRC", images=60)
+    for path in (root / "Data").rglob("*.JPEG"):
+        path.unlink()
+
+    def full(*_: object) -> None:
+        raise OSError("disk full")
+
+    monkeypatch.setattr("vitol.score_report.save_faults", full)
+    result = run("register", "ilsvrc", root)
+    assert result.exit_code == 1
+    assert result.stderr.count("no such image file") == 60
+    assert "registered/ilsvrc.faults.csv could not be written: disk full" in result.stderr
 
 
 def test_masks_are_counted(root: Path, tmp_path: Path) -> None:

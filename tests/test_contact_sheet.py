@@ -1,4 +1,6 @@
+from dataclasses import replace
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pytest
@@ -26,6 +28,14 @@ def near(path: Path, colour: tuple[int, int, int], within: int = 40) -> int:
     with Image.open(path) as image:
         pixels = np.asarray(image.convert("RGB")).astype(int)
     return int((abs(pixels - colour).max(axis=2) < within).sum())
+
+
+def bounds(path: Path, colour: tuple[int, int, int], within: int = 40) -> tuple[int, int, int, int]:
+    """Left, top, right and bottom of the pixels of a picture that have nearly a colour."""
+    with Image.open(path) as image:
+        pixels = np.asarray(image.convert("RGB")).astype(int)
+    ys, xs = np.nonzero(abs(pixels - colour).max(axis=2) < within)
+    return xs.min(), ys.min(), xs.max() + 1, ys.max() + 1
 
 
 @given(st.lists(st.integers(0, 5), min_size=1, max_size=40), st.integers(1, 50), st.integers(0, 3))
@@ -62,10 +72,19 @@ def test_the_same_arguments_give_the_same_picture(birds: Layout, tmp_path: Path)
 
 
 def test_boxes_are_green_and_where_they_should_be(birds: Layout, tmp_path: Path) -> None:
-    contact_sheet(birds, "test", tmp_path / "birds.png", "birds")
-    assert near(tmp_path / "birds.png", GREEN) > 500
-    bare = Layout(birds.classes, {"test": birds.splits["test"]}, birds.images)
-    shown = read_image(bare, bare.splits["test"], 0)
+    # One violet image of 40x30 alone, with a box off its centre.
+    test = birds.splits["test"].select(np.array([True, False]))
+    Image.new("RGB", (40, 30), (200, 0, 200)).save(birds.images / test.ids[0])
+    box = np.array([[4.0, 12.0, 34.0, 21.0]])
+    alone = Layout(birds.classes, {"test": replace(test, boxes=(box,))}, birds.images)
+    path = tmp_path / "birds.png"
+    contact_sheet(alone, "test", path, "birds")
+    left, top, right, bottom = bounds(path, (200, 0, 200))
+    scale = (right - left) / 40
+    assert (bottom - top) / 30 == pytest.approx(scale, rel=0.02)
+    expected = [left + 4 * scale, top + 12 * scale, left + 34 * scale, top + 21 * scale]
+    np.testing.assert_allclose(bounds(path, GREEN), expected, atol=3)
+    shown = read_image(birds, birds.splits["test"], 0)
     assert shown.boxes.tolist() == [[0, 0, 40, 30]] and shown.pixels.shape == (30, 40, 3)
     assert (shown.label, shown.image, shown.mask) == ("Ani", "004.Ani/b.jpg", None)
 
@@ -94,12 +113,19 @@ def test_a_split_that_is_not_there_is_an_error(birds: Layout, tmp_path: Path) ->
         contact_sheet(birds, "val", tmp_path / "birds.png", "birds")
 
 
-def test_images_and_masks_that_cannot_be_read_are_errors(birds: Layout, tmp_path: Path) -> None:
+def test_images_and_masks_that_cannot_be_read_are_errors(
+    birds: Layout, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     truncate(birds.images / "004.Ani/b.jpg")
     with pytest.raises(
         ValueError, match=r"004.Ani/b.jpg cannot be read as an image \(.*truncated.*\); restore"
     ):
         contact_sheet(birds, "test", tmp_path / "birds.png", "birds")
+    for error in (SyntaxError("broken PNG file"), ValueError("odd"), Image.DecompressionBombError("vast")):
+        with monkeypatch.context() as patch:
+            patch.setattr(Image, "open", Mock(side_effect=error))
+            with pytest.raises(ValueError, match=rf"cannot be read as an image \({error}\); restore it"):
+                read_image(birds, birds.splits["test"], 0)
     layout = read_openimages(fake_openimages(tmp_path / "open"))
     truncate(layout.images / "test/0a/t1_m0.png")
     with pytest.raises(ValueError, match=r"test/0a/t1_m0.png: cannot be decoded; write it again as PNG"):

@@ -2,13 +2,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from fakes import edit, fake_cub, fake_ilsvrc, truncate
+from fakes import edit, fake_cub, fake_ilsvrc, truncate, write_image
 from PIL import Image
 
 from vitol.datasets.cub import read_cub
 from vitol.datasets.faults import DatasetFaults
 from vitol.datasets.ilsvrc import read_ilsvrc
 from vitol.datasets.layout import Layout, needs_validation_cut, with_validation_cut
+from vitol.datasets.register import register
 from vitol.datasets.splits import cut_by_hash, make_split
 
 
@@ -156,13 +157,18 @@ def test_a_validation_split_is_cut_only_where_one_is_missing_and_can_be_had() ->
         with_validation_cut(few)
 
 
-def test_a_cut_is_needed_where_it_can_be_had_and_there_is_no_validation_split(tmp_path: Path) -> None:
+def test_a_cut_is_needed_where_train_images_have_boxes_and_there_is_no_validation_split(
+    tmp_path: Path,
+) -> None:
     whole = forty()
     assert needs_validation_cut(whole)
     assert not needs_validation_cut(with_validation_cut(whole))
     assert not needs_validation_cut(forty(boxed=False))
     assert not needs_validation_cut(Layout(("a",), {"test": whole.splits["test"]}, Path("birds")))
-    assert not needs_validation_cut(read_cub(fake_cub(tmp_path / "cub")))  # three train images
+    few = read_cub(fake_cub(tmp_path / "cub"))
+    assert needs_validation_cut(few)  # and cannot be had: that is said, not passed over
+    with pytest.raises(ValueError, match="has 3 train images; a tenth for validation needs 10"):
+        with_validation_cut(few)
     assert not needs_validation_cut(read_ilsvrc(fake_ilsvrc(tmp_path / "ilsvrc")))
 
 
@@ -181,3 +187,21 @@ def test_the_real_images_are_read_as_they_are(shared: Path) -> None:
         assert tuple(train.sizes[at]) == image.size
     assert needs_validation_cut(layout)
     assert len(with_validation_cut(layout).splits["val"]) == 60
+
+
+@pytest.mark.parametrize("path", ["/etc/x.jpg", "../../x.jpg"])
+def test_an_image_outside_the_data_set_is_not_opened_and_cannot_be_dropped(
+    root: Path, tmp_path: Path, path: str
+) -> None:
+    edit(root / "images.txt", "1 004.Ani/a.jpg", f"1 {path}")
+    edit(root / "images.txt", "4 017.Cardinal/d.jpg", f"4 {path}.jpg")
+    edit(root / "image_class_labels.txt", "\n4 17", "")
+    write_image(tmp_path / "x.jpg")
+    with pytest.raises(DatasetFaults) as error:
+        register("cub", root, "birds", tmp_path / "registered", faults="drop")
+    remedy = "ids are paths below the image root, with forward slashes"
+    assert [str(fault) for fault in error.value.faults] == [
+        f"images.txt:1: '{path}' is no relative path; {remedy}",
+        f"images.txt:4: '{path}.jpg' is no relative path; {remedy}",
+    ]
+    assert not (tmp_path / "registered").exists()

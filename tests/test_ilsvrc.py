@@ -10,8 +10,9 @@ from fakes import annotation, edit, fake_ilsvrc, official_from_kaggle, write_ima
 import vitol.datasets.imagenet
 from vitol.datasets.faults import DatasetFaults
 from vitol.datasets.ilsvrc import read_ilsvrc
+from vitol.datasets.register import load, register
 from vitol.datasets.splits import cut_by_hash, make_split, write_split
-from vitol.datasets.wsol import read_wsol
+from vitol.datasets.wsol import read_wsol, scan_wsol
 
 
 @pytest.fixture
@@ -137,10 +138,10 @@ def test_without_kaggle_s_mapping_the_classes_are_those_of_imagenet_s_heads(
     assert len(layout.classes) == 1000
     assert layout.classes[0] == "tench, Tinca tinca"
     assert layout.splits["test"].labels.tolist() == [0, 999, 2, 0, 999, 2, 0]
-    monkeypatch.setattr(vitol.datasets.imagenet, "find_spec", lambda name: None)
+    monkeypatch.setattr(vitol.datasets.imagenet, "INFO", Path("nowhere"))
     assert faults_of(place) == [
         "LOC_synset_mapping.txt: not there, and timm has no imagenet_synsets.txt; "
-        "copy Kaggle's LOC_synset_mapping.txt to the data set, or install timm"
+        "copy Kaggle's LOC_synset_mapping.txt to the data set"
     ]
 
 
@@ -225,13 +226,27 @@ def test_the_commands_that_a_fault_gives_unpack_the_archives(root: Path, tmp_pat
 
 
 def test_the_archive_of_2017_is_found_while_it_is_packed(root: Path, tmp_path: Path) -> None:
-    before = official_from_kaggle(root, tmp_path / "official/ILSVRC")
-    expected = read_ilsvrc(before)
-    pack(tmp_path / "official/ILSVRC2017_CLS-LOC.tar.gz", tmp_path / "official/ILSVRC")
-    (report,) = faults_of(tmp_path / "official")
+    place = tmp_path / "official"
+    official_from_kaggle(root, place / "ILSVRC")
+    (place / "ILSVRC/LOC_synset_mapping.txt").rename(place / "LOC_synset_mapping.txt")
+    before = read_ilsvrc(place)
+    with tarfile.open(place / "ILSVRC2017_CLS-LOC.tar.gz", "w:gz") as file:
+        file.add(place / "ILSVRC", "ILSVRC")
+    shutil.rmtree(place / "ILSVRC")
+    (report,) = faults_of(place)
     name = "ILSVRC2017_CLS-LOC.tar.gz"
     assert report == f"{name}: still packed; run `tar -xzf {name}` in its folder"
-    assert expected.splits["test"].ids[0] == "val/val_001.JPEG"
+    subprocess.run(report.split("`")[1], shell=True, cwd=place, check=True)
+    assert read_ilsvrc(place) == before
+    assert before.splits["test"].ids[0] == "val/val_001.JPEG"
+
+
+def test_what_only_begins_like_an_archive_is_none(root: Path, tmp_path: Path) -> None:
+    place = official_from_kaggle(root, tmp_path / "official", archives_of_2012=True)
+    shutil.rmtree(place / "ILSVRC2012_img_val")
+    for ending in ("torrent", "txt", "tar.part"):
+        (place / f"ILSVRC2012_img_val.{ending}").write_text("no archive")
+    assert [report.split(";")[0] for report in faults_of(place)] == ["ILSVRC2012_img_val: no such folder"]
 
 
 def test_all_faults_come_in_one_error(root: Path) -> None:
@@ -304,6 +319,33 @@ def test_the_split_format_finds_images_under_the_root_or_its_image_folder(tmp_pa
     (tmp_path / "images/images").mkdir()
     (tmp_path / "images/a.jpg").rename(tmp_path / "images/images/a.jpg")
     assert read_wsol(tmp_path).images == tmp_path / "images"
+
+
+def test_where_no_image_is_found_one_fault_says_where_they_were_looked_for(tmp_path: Path) -> None:
+    ids = ["birds/a.jpg", "birds/b.jpg"]
+    split = make_split(ids, [0, 0], [(40, 30)] * 2, [[(0, 0, 9, 9)]] * 2)
+    write_split(split, tmp_path / "set/test")
+    (fault,) = scan_wsol(tmp_path / "set").faults
+    assert str(fault) == (
+        ".: no image is found: there is no birds/a.jpg and no images/birds/a.jpg, nor any other one; "
+        "put the folder that ids start from here as images/, or link it: ln -s FOLDER images"
+    )
+    write_image(tmp_path / "elsewhere/birds/b.jpg")
+    (tmp_path / "set/images").symlink_to(tmp_path / "elsewhere")
+    scan = scan_wsol(tmp_path / "set")  # that one image is missing is found when they are opened
+    assert (scan.faults, scan.layout.images) == ((), tmp_path / "set/images")
+
+
+def test_train_images_take_their_sizes_from_their_headers_where_no_file_has_them(tmp_path: Path) -> None:
+    for name in ("train", "test"):
+        write_split(make_split([f"{name}.jpg"], [0], [(40, 30)], [[(0, 0, 9, 9)]]), tmp_path / "set" / name)
+        write_image(tmp_path / f"set/{name}.jpg")
+    (tmp_path / "set/train/image_sizes.txt").unlink()
+    register("wsol", tmp_path / "set", "mine", tmp_path / "registered")
+    assert load("mine", tmp_path / "registered").splits["train"].sizes.tolist() == [[40, 30]]
+    (tmp_path / "set/test/image_sizes.txt").unlink()
+    with pytest.raises(DatasetFaults, match="test/image_sizes.txt: no such file"):
+        register("wsol", tmp_path / "set", "mine", tmp_path / "registered")
 
 
 def test_classes_without_names_are_called_by_their_number(tmp_path: Path) -> None:

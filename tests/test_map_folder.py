@@ -1,3 +1,6 @@
+import gc
+import sys
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -261,3 +264,39 @@ def test_left_out_maps_are_said(folder: Path) -> None:
         "1 image without a map, left out",
         "2 files of no image, left out",
     ]
+
+
+def test_sound_maps_are_read_by_many_threads_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "map.npy"
+    np.save(path, np.eye(3))
+    until = time.monotonic() + 3
+
+    class Collected:
+        """Lets another thread run when it is collected, such as in the middle of a header."""
+
+        def __init__(self) -> None:
+            self.me = self
+
+        def __del__(self) -> None:
+            for _ in range(3):
+                pass
+
+    def read(depth: int) -> int:
+        if depth:
+            return read(depth - 1)
+        count = 0
+        while time.monotonic() < until:
+            Collected()
+            assert np.array_equal(read_map(path), np.eye(3))
+            count += 1
+        return count
+
+    interval, thresholds = sys.getswitchinterval(), gc.get_threshold()
+    sys.setswitchinterval(1e-6)
+    gc.set_threshold(10)
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            assert min(pool.map(read, (0, 50, 300, 100))) > 0
+    finally:
+        sys.setswitchinterval(interval)
+        gc.set_threshold(*thresholds)

@@ -88,7 +88,8 @@ def test_floors_can_be_left_out(root: Path, split: Split, methods: list[Method])
 
 def test_faults_of_maps_and_masks_come_in_one_error(root: Path, split: Split, methods: list[Method]) -> None:
     truncate(root / "test/0a/t1_m1.png")
-    np.save(methods[0].files.maps / "test/0b/t2.jpg.npy", np.full((14, 14), np.nan, np.float32))
+    for image in split.ids:
+        np.save(methods[0].files.maps / f"{image}.npy", np.full((14, 14), np.nan, np.float32))
     (methods[1].files.maps / "test/0a/t1.jpg.npy").unlink()
     np.save(methods[1].files.maps / "test/0a/t9.jpg.npy", np.zeros((14, 14), np.float32))
     with pytest.raises(MapFaults) as error:
@@ -96,8 +97,11 @@ def test_faults_of_maps_and_masks_come_in_one_error(root: Path, split: Split, me
     assert [fault.where.partition(":")[0] for fault in error.value.faults] == [
         "noise/test/0a/t1.jpg.npy",
         "noise/test/0a/t9.jpg.npy",
+        "good/test/0a/t1.jpg.npy",
         "good/test/0b/t2.jpg.npy",
+        "test/0a/t1_m1.png",
     ]
+    np.save(methods[0].files.maps / "test/0a/t1.jpg.npy", np.zeros((14, 14), np.float32))
     (methods[0].files.maps / "test/0b/t2.jpg.npy").write_bytes(
         (methods[1].files.maps / "test/0b/t2.jpg.npy").read_bytes()
     )
@@ -123,8 +127,13 @@ def test_what_has_no_meaning_for_masks_is_refused(
     for options in (
         {"val_cut": True, "policies": ["validation"]},
         {"fixed": 0.2, "policies": ["oracle-per-iou", "fixed"]},
+        {"policies": ["validation"]},
+        {"policies": ["oracle-single"]},
+        {"validation": split},
     ):
-        with pytest.raises(ValueError, match="are masks, which are scored by PxAP: it has no threshold"):
+        with pytest.raises(
+            ValueError, match="are masks, .* it has no threshold .*; leave --policy, --val-maps"
+        ):
             score_methods(methods, split, masks=root, **options, **FEW)
     logits = write_logits(tmp_path / "logits.npy", split)
     with_logits = [replace(method, files=replace(method.files, logits=logits)) for method in methods]
@@ -176,6 +185,15 @@ def test_the_command_says_that_masks_are_needed(root: Path, methods: list[Method
     result = run("--maps", methods[0].files.maps, "--metadata", root / "test")
     assert result.exit_code == 1
     assert "the split lists masks and no boxes" in result.stderr
+
+
+@pytest.mark.parametrize("policy", ["oracle-single", "validation", "fixed"])
+def test_the_command_says_that_masks_have_no_policy(root: Path, methods: list[Method], policy: str) -> None:
+    result = run(
+        "--maps", methods[0].files.maps, "--metadata", root / "test", "--masks", root, "--policy", policy
+    )
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "leave --policy, --val-maps, --val-cut and --threshold out" in result.stderr
 
 
 def test_scores_of_boxes_keep_their_headline(tmp_path: Path) -> None:

@@ -86,7 +86,7 @@ def test_the_digest_of_weights_follows_every_tensor():
     assert weights_digest(model) != before
 
 
-@pytest.mark.parametrize("stage", ["baseline", "finetune", "explain"])
+@pytest.mark.parametrize("stage", ["finetune"])
 def test_the_digest_of_the_code_is_of_the_modules_that_dvc_lists_for_the_stage(stage):
     # Run as the stage is, so that its own module is called __main__; asked when it ends.
     wrapper = (

@@ -65,10 +65,24 @@ def test_a_run_may_be_broken_off_again_and_again(tmp_path):
     assert torch.equal(weights(whole), weights(again)) and log == log_again
 
 
-def test_a_snapshot_is_taken_when_it_is_due_and_no_sooner(tmp_path):
+@pytest.mark.parametrize(("every_seconds", "count"), [(3600, 1), (0, 9)])
+def test_snapshots_are_taken_when_they_are_due_and_at_the_end(tmp_path, monkeypatch, every_seconds, count):
     split = toy_split(tmp_path)
-    train_toy(split, tmp_path, snapshots=Snapshots(tmp_path / "resume", SETTINGS, 3600))
-    assert not (tmp_path / "resume").exists()
+    taken, save = [], Snapshots.save
+    monkeypatch.setattr(
+        Snapshots,
+        "save",
+        lambda self, position, *rest: (
+            taken.append((position.epoch, position.step)) or save(self, position, *rest)
+        ),
+    )
+    whole, log = train_toy(split, tmp_path, snapshots=Snapshots(tmp_path / "resume", SETTINGS, every_seconds))
+    assert len(taken) == count and taken[-1] == (3, 0)
+    # Of a run that is over nothing is trained again.
+    again, log_again = train_toy(
+        split, tmp_path, snapshots=Snapshots(tmp_path / "resume", SETTINGS), progress=pytest.fail
+    )
+    assert torch.equal(weights(whole), weights(again)) and log == log_again
 
 
 def test_a_snapshot_under_other_settings_is_refused_with_what_differs(tmp_path):

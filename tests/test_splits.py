@@ -8,7 +8,7 @@ from fakes import edit
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vitol.datasets.faults import DatasetFaults, box_faults
+from vitol.datasets.faults import DatasetFaults, Fault, box_faults
 from vitol.datasets.splits import Split, cut_by_hash, make_split, read_split, write_split
 
 # Control characters other than the two line ends are nobody's file name, but they must survive all the same.
@@ -122,6 +122,8 @@ def test_all_faults_of_a_folder_come_in_one_error(folder: Path) -> None:
     assert faults_of(folder) == [
         "test/image_ids.txt:3: a.jpg a second time; list every image once",
         "test/image_ids.txt:7: 2 fields in 'g.jpg,1'; a line is 'path'",
+        "test/image_ids.txt:8: '../h.jpg' is no relative path; "
+        "ids are paths below the image root, with forward slashes",
         f"test/class_labels.txt:2: '-1' for b/c.jpg; {label}",
         "test/class_labels.txt:3: 1 fields in 'd.jpg'; a line is 'path,label'",
         f"test/class_labels.txt:5: '1.0' for f.jpg; {label}",
@@ -132,7 +134,6 @@ def test_all_faults_of_a_folder_come_in_one_error(folder: Path) -> None:
         "test/localization.txt:5: '0 0 nan 1' for f.jpg; give four finite numbers",
         "test/localization.txt:6: 4 fields in 'b/c.jpg,1,2,3'; a line is 'path,x0,y0,x1,y1'",
         "test/localization.txt:8: 0 fields in ''; a line is 'path,x0,y0,x1,y1'",
-        "../h.jpg: '../h.jpg' is no relative path; ids are paths below the image root, with forward slashes",
         f"a.jpg: boxes[0] = (9, 9, 2, 2) ends before it starts; {corners}",
         "a.jpg: boxes[1] = (0, 0, 41, 30) leaves its image of 40x30; correct it or have it clipped",
         "a.jpg: boxes[2] = (50, 0, 60, 5) lies outside its image of 40x30; "
@@ -288,3 +289,15 @@ def test_added_images_bring_no_old_image_into_a_cut(ids: list[str], data: st.Dat
 def test_a_cut_larger_than_the_split_is_refused(count: int) -> None:
     with pytest.raises(ValueError, match=f"cannot cut {count} of 2 images; count must lie between 0 and 2"):
         cut_by_hash(["a", "b"], count)
+
+
+def test_the_faults_that_are_shown_hold_one_of_each_kind() -> None:
+    many = [Fault(f"{number}.jpg", "no such file", "restore it") for number in range(30)]
+    error = DatasetFaults("bad", [*many, Fault("z.jpg", "no label", "label it")], shown=20)
+    lines = str(error).splitlines()
+    assert lines[1] == "  0.jpg: no such file; restore it"
+    assert lines[19:] == [
+        "  18.jpg: no such file; restore it",
+        "  z.jpg: no label; label it",
+        "  ... and 11 more",
+    ]

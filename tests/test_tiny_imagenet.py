@@ -127,3 +127,18 @@ def test_the_real_images_are_read_as_they_are(shared: Path, tmp_path: Path) -> N
     assert (test.labels[at], test.boxes[at].tolist()) == (0, [[16, 11, 63, 55]])
     assert needs_validation_cut(layout)
     assert len(with_validation_cut(layout).splits["val"]) == 300
+
+
+@pytest.mark.parametrize("path", ["/etc/x.JPEG", "../../../x.JPEG"])
+def test_an_image_outside_the_data_set_is_not_opened_and_cannot_be_dropped(
+    root: Path, tmp_path: Path, path: str
+) -> None:
+    with (root / "val/val_annotations.txt").open("a") as file:
+        file.write(f"{path}\tn01\t1\t2\t3\t4\n../y.JPEG\tn99\t1\t2\t3\t4\n")
+    with pytest.raises(DatasetFaults) as error:
+        register("tiny-imagenet", root, "tiny", tmp_path / "registered", faults="drop")
+    stopping = [(fault.where, fault.seen) for fault in error.value.faults if "relative" in fault.seen]
+    assert ("val/val_annotations.txt:5", "'val/images/../y.JPEG' is no relative path") in stopping
+    if ".." in path:
+        assert ("test, image 1", f"'val/images/{path}' is no relative path") in stopping
+    assert not (tmp_path / "registered").exists()

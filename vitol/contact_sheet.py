@@ -116,7 +116,7 @@ def read_image(layout: Layout, split: Split, row: int) -> Shown:
     try:
         with Image.open(layout.images / image) as picture:
             pixels = np.asarray(picture.convert("RGB"))
-    except OSError as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise ValueError(
             f"{layout.images / image} cannot be read as an image ({error}); restore it"
         ) from error

@@ -1,9 +1,15 @@
 """One array of real numbers from a `.npy` file: nothing is unpickled, and what is wrong is said in words."""
 
 import os
+import threading
 from pathlib import Path
 
 import numpy as np
+
+
+# numpy reads headers with `ast`, which in Python 3.11 fails now and then when several threads use it at once
+# ("AST constructor recursion depth mismatch"): sound files would be called damaged.
+PARSING = threading.Lock()
 
 
 class BadMap(ValueError):
@@ -29,7 +35,8 @@ def read_map(path: Path) -> np.ndarray:
         try:
             major, _ = form.read_magic(file)
             header = form.read_array_header_1_0 if major == 1 else form.read_array_header_2_0
-            shape, fortran, dtype = header(file)
+            with PARSING:
+                shape, fortran, dtype = header(file)
         except Exception as error:  # on damaged headers numpy raises TokenError and TypeError, too
             raise BadMap("no .npy file, or a damaged one", "write the map with numpy.save") from error
         if dtype.hasobject:

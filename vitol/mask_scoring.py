@@ -18,7 +18,7 @@ from vitol.datasets.splits import Split
 from vitol.masks import Masks
 from vitol.pxap import BINS, measure_pxap, pixel_counts, scale_mask
 from vitol.rectangles import SIZE
-from vitol.scored_maps import FLOORS, MAPS, Options, ScoredMaps, open_maps
+from vitol.scored_maps import FLOORS, MAPS, Options, ScoredMaps, look_through, open_maps
 from vitol.scores import MethodScores, Scores, comparisons
 from vitol.split_masks import SplitMaskReader
 from vitol.views import COLUMNS
@@ -45,9 +45,15 @@ def score_by_masks(
     """
     test = open_maps({m.name: replace(m.files, predicted=None) for m in methods}, split, options)
     faults = list(test.faults)
-    reader = SplitMaskReader(test.split, root)
+    reader = SplitMaskReader(split if faults else test.split, root)
     names = [*(method.name for method in methods), *(FLOORS if options.floors else ())]
-    pixels = count_pixels(test, names, reader, np.arange(len(test.split)))
+    pixels: dict[str, np.ndarray] = {}
+    if faults:  # maps and masks are only looked at, for theirs
+        for maps in test.readers.values():
+            look_through(f"Checking {maps.source.name}", maps, options)
+        look_through("Checking masks", reader, options)
+    else:
+        pixels = count_pixels(test, names, reader, np.arange(len(test.split)))
     for maps in test.readers.values():
         faults += maps.faults
     if faults := [*faults, *reader.faults]:

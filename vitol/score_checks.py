@@ -14,6 +14,8 @@ from vitol.wording import counted
 if TYPE_CHECKING:
     from vitol.scoring import Method
 
+USUAL_POLICIES = (POLICIES[0],)  # without being asked for
+
 
 def check_methods(methods: Sequence[Method], floors: bool) -> None:
     """Refuse methods that cannot be told apart."""
@@ -76,6 +78,7 @@ def check_masked(
     masks: Path | None,
     validation: Split | None,
     val_cut: bool,
+    policies: Sequence[str],
     fixed: float | None,
 ) -> Path:
     """Refuse what has no meaning for a split that lists masks; returns the folder that their paths start from."""
@@ -83,10 +86,10 @@ def check_masked(
         raise ValueError(
             "the split lists masks and no boxes: give the folder that their paths start from (--masks)"
         )
-    if validation is not None or val_cut or fixed is not None:
+    if validation is not None or val_cut or fixed is not None or tuple(policies) != USUAL_POLICIES:
         raise ValueError(
             "objects of the split are masks, which are scored by PxAP: it has no threshold to choose or to give; "
-            "leave --val-maps, --val-cut and --threshold out"
+            "leave --policy, --val-maps, --val-cut and --threshold out"
         )
     for method in methods:
         if method.files.logits or method.files.predicted:

@@ -23,6 +23,7 @@ from vitol.floors import centred_gaussian, full_image_ious, gaussian_ious
 from vitol.logits import label_ranks, read_logits
 from vitol.map_folder import MapFolder, MapReader
 from vitol.map_traps import Traps
+from vitol.masks import Masks
 
 GAUSSIAN, FULL_IMAGE = FLOORS = ("Gaussian", "Full image")
 MAPS, PREDICTED = "maps", "predicted maps"
@@ -179,7 +180,8 @@ def open_maps(
     """Open every method's maps of a split, without reading one; arguments and errors as of `score_maps`.
 
     Returns:
-        The readers; faults are those of the folders: maps that are missing, and files that are no image's.
+        The readers; faults are those of the folders: maps that are missing, and files that are no image's. With
+        faults, a reader has all maps of its folder, to look through; else those that are scored.
     """
     folders = {}
     for name, of in files.items():
@@ -198,15 +200,24 @@ def open_maps(
     scored = ScoredMaps(kept, members, readers, options)
     if not options.allow_missing:
         scored.faults = [fault for folder in folders.values() for fault in folder.faults()]
+    if scored.faults:
+        gone = {key: set(folder.missing) for key, folder in folders.items()}
+        there = {key: [image for image in split.ids if image not in gone[key]] for key in folders}
+        readers |= {key: folder.reader(there[key], options.reference_nan) for key, folder in folders.items()}
     return scored
+
+
+def look_through(activity: str, files: MapReader | Masks, options: Options) -> None:
+    """Read maps or masks for their faults alone, which their reader keeps."""
+    for _ in options.each(activity, lambda row: files[row].size, len(files)):
+        pass
 
 
 def _curves(reader: MapReader, split: Split, options: Options, largest: bool, only_check: bool) -> IouCurves:
     """IoU curves of all maps; without them the maps are only looked at, for their faults."""
     name, count = reader.source.name, len(reader)
     if only_check:
-        for _ in options.each(f"Checking {name}", lambda image: reader[image].size, count):
-            pass
+        look_through(f"Checking {name}", reader, options)
         return IouCurves(np.empty((0, 0)), np.empty((0, 0)))
     done = 0
 

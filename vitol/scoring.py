@@ -27,7 +27,7 @@ from vitol.mask_scoring import count_pixels, score_by_masks
 from vitol.pxap import measure_pxap
 from vitol.readings import VALIDATION
 from vitol.score_checks import check_masked, check_methods, check_numbers, check_other_images, check_policies
-from vitol.scored_maps import MAPS, Files, Options, Progress, ScoredMaps, score_maps
+from vitol.scored_maps import MAPS, Files, Options, Progress, ScoredMaps, look_through, score_maps
 from vitol.scores import MethodScores, Scores, comparisons
 from vitol.views import ious_at
 from vitol.wording import counted
@@ -111,17 +111,17 @@ def score_methods(
         ValueError: If an argument is wrong, or one contradicts another.
     """
     check_methods(methods, floors)
-    check_policies(methods, validation, val_cut, policies, fixed)
-    if validation is not None:
-        check_other_images(split, validation)
     check_numbers(replicates, seed, workers)
     options = Options(floors, reference_nan, allow_missing, workers, progress or (lambda *_: None))
     if split.masks:
-        root = check_masked(methods, masks, validation, val_cut, fixed)
+        root = check_masked(methods, masks, validation, val_cut, policies, fixed)
         scores, wrong = score_by_masks(methods, split, root, options, replicates, seed)
         if scores is None:
             raise MapFaults("nothing was scored", wrong, shown=SHOWN_FAULTS)
         return scores
+    check_policies(methods, validation, val_cut, policies, fixed)
+    if validation is not None:
+        check_other_images(split, validation)
     if masks is not None:
         MaskReader(masks, (), split.sizes)  # no folder of masks: said before the maps are read
     others = () if validation is None else validation.ids
@@ -143,8 +143,7 @@ def score_methods(
     if masks is not None:
         reader = MaskReader(masks, scored.ids, scored.sizes)
         if faults:  # the masks are only looked at, for theirs
-            for _ in options.each("Checking masks", lambda row: reader[row].size, len(reader)):
-                pass
+            look_through("Checking masks", reader, options)
         else:
             pixels = count_pixels(test, list(test.found), reader, images)
         faults += reader.faults

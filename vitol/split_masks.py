@@ -2,7 +2,8 @@
 
 An image's object is the union of its masks (nonzero pixels). What its ignore file marks is left out, unless it is
 object. Masks may have any size: each is scaled to the size asked for, the nearest pixel's value taken, before they
-are joined. Source: reference [8] of the paper, `clovaai/wsolevaluation@96f4b88` (`evaluation.py`, `get_mask`).
+are joined. Source: reference [8] of the paper, `clovaai/wsolevaluation@96f4b88` (`evaluation.py`, `get_mask`). Masks
+of 16 bits a pixel differ: there their lower 8 bits are cut off first, so that values below 256 are background.
 """
 
 from __future__ import annotations

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from vitol.cli import data_check, data_list, data_show, fetch
 from vitol.cli.console import errors_in_words, examples, progress_bars
+from vitol.cli.data_faults import faults_listed
 
 commands = typer.Typer(
     no_args_is_help=True,
@@ -55,7 +56,8 @@ def register(
     """Check a data set and make it known under a name.
 
     Every image is decoded, every box and label checked; all faults are
-    listed in one go. The manifest FOLDER/NAME.json says what the data set is
+    listed in one go, those of more than 50 in FOLDER/NAME.faults.csv. The
+    manifest FOLDER/NAME.json says what the data set is
     and what was done about its faults. Where it lies stands in
     FOLDER/NAME.root; the variable VITOL_<NAME>_ROOT comes before that.
 
@@ -66,11 +68,12 @@ def register(
     """
     from vitol.datasets.register import register as check_and_register
 
-    with errors_in_words(), progress_bars() as show:
+    name = name or layout.value
+    with errors_in_words(), faults_listed(name, folder, "nothing was registered"), progress_bars() as show:
         manifest = check_and_register(
             layout.value,
             root,
-            name or layout.value,
+            name,
             folder=folder,
             faults=faults.value,
             progress=lambda done, total: show("Checking images", done, total),

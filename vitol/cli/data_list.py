@@ -55,13 +55,18 @@ def describe(name: str, folder: Path) -> dict[str, Any]:
     known |= {"root": None, "root_found": False, "error": None}
     try:
         manifest = read_manifest(name, folder)
-        known |= {key: manifest[key] for key in ("layout", "classes", "splits", "fingerprint")}
+        said = {key: manifest[key] for key in ("layout", "classes", "splits", "fingerprint")}
+        for of_split in said["splits"].values():
+            counts(of_split)  # whether they are there
+        known |= said
         _, root = stated_root(name, folder)
         known |= {"root": str(root), "root_found": root.is_dir()}
     except ValueError as error:
         known["error"] = str(error)
     except KeyError as error:
         known["error"] = f"its manifest does not say {error}: register it again"
+    except (TypeError, AttributeError):
+        known["error"] = "its manifest is not as `vitol data register` writes it: register it again"
     return known
 
 

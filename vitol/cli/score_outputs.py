@@ -46,16 +46,17 @@ def check_outputs(out: Path | None, json: Path | None, faults: Path | None, forc
         check_faults_file(faults)
 
 
-def faults_text(error: "DatasetFaults", file: Path | None) -> str:
+def faults_text(error: "DatasetFaults", file: Path | None, outcome: str = "nothing was scored") -> str:
     """The faults as they are printed, their number at the end: all of them where no file lists them.
 
     Args:
         error: With all faults; its text has the first ones.
         file: That lists all, if there is one.
+        outcome: What they led to.
     """
     lines = str(error).splitlines()
     if file is not None:
         lines.append(f"  all of them: {file}")
     else:
         lines = [lines[0], *(f"  {fault}" for fault in error.faults)]
-    return "\n".join([*lines, f"{counted(len(error.faults), 'fault')}; nothing was scored"])
+    return "\n".join([*lines, f"{counted(len(error.faults), 'fault')}; {outcome}"])

@@ -1,6 +1,6 @@
 """Whether a registered data set is still what was registered: its text files, and every image's content."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,8 @@ from vitol.datasets.register import (
 from vitol.datasets.registered import REGISTERED, dataset_root, read_manifest
 from vitol.datasets.textfiles import read_table
 
-NEEDED = ("layout", "images", "splits", "fingerprint", "records", "metadata", "handling")
+NEEDED = {"layout": str, "images": str, "splits": dict, "fingerprint": str, "records": str}
+NEEDED |= {"metadata": dict, "handling": str, "faults": list}
 REMEDY = "restore it, or register again"
 
 
@@ -55,7 +56,7 @@ def check(name: str, folder: Path = REGISTERED, progress: Progress | None = None
             does not say enough: it has to be registered again.
     """
     manifest, root = read_manifest(name, folder), dataset_root(name, folder)
-    if lacking := [key for key in NEEDED if key not in manifest]:
+    if lacking := [key for key, kind in NEEDED.items() if not isinstance(manifest.get(key), kind)]:
         raise ValueError(
             f"{folder / name}.json does not say {', '.join(lacking)}, so nothing can be compared with it; "
             f"run `vitol data register {manifest.get('layout', 'LAYOUT')} {root} --name {name}` again"
@@ -64,16 +65,16 @@ def check(name: str, folder: Path = REGISTERED, progress: Progress | None = None
     layout = load_splits(name, folder)
     contents = _contents(name, folder, manifest, layout, again)
     faults = _text_faults(root, manifest["metadata"])
-    if not faults:
-        faults += _new_images(root, manifest, layout)
+    faults += _scan_faults(root, manifest, layout, {fault.where for fault in faults})
     opened = open_images(layout.images, list(contents), decode=True, progress=progress)
     owners = mask_owners(layout.splits.values())
     for file, digest in contents.items():
+        image = owners[file][0] if file in owners else file
         if file in opened.wrong:
             words = in_words_of_masks(opened.wrong[file]) if file in owners else opened.wrong[file]
-            faults.append(Fault(file, words, REMEDY, file))
+            faults.append(Fault(file, words, REMEDY, image))
         elif opened.digests[file] != digest:
-            faults.append(Fault(file, "its content is not what was registered", REMEDY, file))
+            faults.append(Fault(file, "its content is not what was registered", REMEDY, image))
     if faults:
         raise DatasetFaults(f"{root} is not what was registered as {name!r}; restore it, or {again}", faults)
     return Checked(
@@ -112,15 +113,39 @@ def _text_faults(root: Path, metadata: Mapping[str, str | None]) -> list[Fault]:
     return faults
 
 
-def _new_images(root: Path, manifest: Mapping[str, Any], layout: Layout) -> list[Fault]:
-    """Images that a layout finds in its folders now, and did not then; unless images were left out then."""
+def _scan_faults(root: Path, manifest: Mapping[str, Any], layout: Layout, told: Set[str]) -> list[Fault]:
+    """What reading the layout again finds and registering it did not: faults, and images in its folders or lists.
+
+    Args:
+        root: The data set's.
+        manifest: What was registered.
+        layout: The images that were registered.
+        told: Text files that have changed; what is wrong in their lines is no news.
+    """
     reader = LAYOUTS.get(manifest["layout"])
-    if reader is None or manifest["handling"] == "drop":
+    if reader is None:
         return []
-    known = set(image_files(layout))
-    return [
-        Fault(image, "was not there when it was registered", "take it away, or register again", image)
-        for split in reader.scan(root).layout.splits.values()
+    scan = reader.scan(root)
+    before = {
+        (str(fault.get("where")), fault.get("seen"))
+        for fault in manifest["faults"]
+        if isinstance(fault, dict)
+    }
+    faults = [
+        fault
+        for fault in scan.faults
+        if (fault.where, fault.seen) not in before and fault.where.partition(":")[0] not in told
+    ]
+    splits = scan.layout.splits.values()
+    left_out = {where for where, _ in before} | {f.image for f in scan.faults if (f.where, f.seen) in before}
+    for file, images in mask_owners(splits).items():
+        left_out |= set(images) if file in left_out else set()  # the fault was its mask's
+    known = left_out.union(image_files(layout), (fault.image for fault in faults))
+    remedy = "take it away, or register again"
+    faults += [
+        Fault(image, "was not there when it was registered", remedy, image)
+        for split in splits
         for image in split.ids
         if image not in known
     ]
+    return faults

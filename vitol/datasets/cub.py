@@ -8,9 +8,10 @@ The images lie under `images/`.
 import re
 from pathlib import Path
 
-from vitol.datasets.faults import Fault
+from vitol.datasets.faults import Fault, is_below
 from vitol.datasets.inspection import inspect_images
 from vitol.datasets.layout import Layout, Scan, sound
+from vitol.datasets.split_faults import path_fault
 from vitol.datasets.splits import TRAIN, make_split
 from vitol.datasets.textfiles import Table, parse_box, parse_whole, read_table
 
@@ -71,7 +72,7 @@ def scan_cub(root: Path) -> Scan:
     is_train = tables["train_test_split.txt"].by_image(holds, images, parse_flag)
     holds = "box as four numbers x y width height"
     boxes = tables["bounding_boxes.txt"].by_image(holds, images, parse_box)
-    usable = labels.keys() & is_train.keys() & boxes.keys()
+    usable = {image for image in labels.keys() & is_train.keys() & boxes.keys() if is_below(image)}
     splits = {}
     for name, flag in ((TRAIN, True), ("test", False)):
         ids = [image for image in images.values() if image in usable and is_train[image] is flag]
@@ -110,6 +111,8 @@ def _image_ids(table: Table) -> dict[str, str]:
         if key in images or path in paths:
             table.fault(line, f"{key} {path} a second time", "keep one of them", path)
         else:
+            if not is_below(path):
+                table.faults.append(path_fault(f"{table.where}:{line}", path))
             images[key] = path
         paths.add(path)
     return images

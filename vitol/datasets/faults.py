@@ -11,6 +11,18 @@ UNWRITABLE = re.compile("[,\r\n\ud800-\udfff]")
 """Characters that no text file of a split can hold inside a field."""
 
 
+NO_RELATIVE_PATH = "is no relative path"
+
+
+def is_below(path: str) -> bool:
+    """Whether a path, with forward slashes, stays below the folder that it starts from.
+
+    >>> is_below("test/a.jpg"), is_below("/etc/a.jpg"), is_below("test/../../a.jpg"), is_below("")
+    (True, False, False, False)
+    """
+    return bool(path) and not path.startswith("/") and ".." not in path.split("/")
+
+
 @dataclass(frozen=True)
 class Fault:
     """One thing wrong with a data set.
@@ -43,12 +55,19 @@ class DatasetFaults(ValueError):
     Args:
         headline: What was being read, and what its reader can do about faults of this kind.
         faults: At least one fault, in the order found.
-        shown: How many faults the text lists; it always gives their total.
+        shown: How many faults the text lists, one of each kind (by its remedy) before the others; it always gives
+            their total.
     """
 
     def __init__(self, headline: str, faults: Sequence[Fault], shown: int = 50) -> None:
-        self.faults = tuple(faults)
-        lines = [f"{headline} (faults: {len(self.faults)})", *(f"  {fault}" for fault in self.faults[:shown])]
+        self.faults, self.shown = tuple(faults), shown
+        remedies = [fault.remedy for fault in self.faults]
+        first = {remedy: row for row, remedy in reversed(list(enumerate(remedies)))}
+        rows = sorted(range(len(remedies)), key=lambda row: first[remedies[row]] != row)[:shown]
+        lines = [
+            f"{headline} (faults: {len(self.faults)})",
+            *(f"  {self.faults[row]}" for row in sorted(rows)),
+        ]
         if len(self.faults) > shown:
             lines.append(f"  ... and {len(self.faults) - shown} more")
         super().__init__("\n".join(lines))

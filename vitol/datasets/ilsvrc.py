@@ -44,7 +44,8 @@ def read_ilsvrc(root: Path) -> Layout:
     Returns:
         Split "test" and, where there are train images, split "train", with labels and without boxes. Ids
         start from `Data/CLS-LOC`: "val/ILSVRC2012_val_00000001.JPEG", "train/n01440764/n01440764_10026.JPEG"; of the
-        archives of 2012 from the root. Labels, boxes and sizes are the same in every layout.
+        archives of 2012 from the root. Labels and boxes are those of the same images in every layout. Sizes are those
+        of the images: an XML file states one, too, and one that differs from its image's is a fault.
 
     Raises:
         DatasetFaults: A ValueError with every fault of the text files, and images that cannot be opened.
@@ -63,8 +64,8 @@ def scan_ilsvrc(root: Path) -> Scan:
     packed = packed_2012(root)
     if packed or (root / VAL_2012).exists() or (root / BOXES_2012).exists():
         return scan_official(root, place_of_2012(root), packed)
-    if packed := packed_2017(root):
-        return Scan(Layout((), {}, root), tuple(packed), ())
+    if archives := packed_2017(root):
+        return Scan(Layout((), {}, root), tuple(archives), ())
     of_2017, of_2012 = place_of_2017(below), place_of_2012(root)
     images = (below / IMAGES / "val").as_posix()
     needed = {

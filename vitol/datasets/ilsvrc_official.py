@@ -7,9 +7,10 @@ unpacked into a folder of its own name. The files are PASCAL VOC's: `<size>` wit
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from xml.etree import ElementTree
 
 from vitol.datasets.faults import Box, Fault
@@ -29,6 +30,7 @@ from vitol.datasets.textfiles import parse_box, parse_whole
 CORNERS = ("xmin", "ymin", "xmax", "ymax")
 COPY = "copy the official file"
 VAL_2012, TRAIN_2012, BOXES_2012 = "ILSVRC2012_img_val", "ILSVRC2012_img_train", "ILSVRC2012_bbox_val_v3"
+ARCHIVES = (".tar", ".tgz", ".tar.gz")
 UNPACK_TRAIN = (
     f'(cd {TRAIN_2012} && for f in n*.tar; do mkdir -p "${{f%.tar}}" && '
     'tar -xf "$f" -C "${f%.tar}" && rm "$f"; done)'
@@ -72,24 +74,25 @@ def packed_2017(root: Path) -> list[Fault]:
     ]
 
 
-def packed_2012(root: Path) -> list[Fault]:
-    """Archives of 2012 that are still packed, with the commands that unpack them."""
-    faults = []
+def packed_2012(root: Path) -> dict[str, Fault]:
+    """Archives of 2012 that are still packed, with the commands that unpack them, under their folders' names."""
+    faults = {}
     for folder in (VAL_2012, BOXES_2012, TRAIN_2012):
-        archive = next((path.name for path in sorted(root.glob(f"{folder}.t*"))), None)
+        archives = (f"{folder}{ending}" for ending in ARCHIVES)
+        archive = next((name for name in archives if (root / name).is_file()), None)
         if archive is not None and not any((root / folder).glob("*")):
             command = f"mkdir -p {folder} && tar -xf {archive} -C {folder}"
             remedy = f"run `{command}` in its folder"
             if folder == TRAIN_2012:
                 remedy = f"run `{command} && {UNPACK_TRAIN}` in its folder, or move it away to do without train images"
-            faults.append(Fault(archive, "still packed", remedy))
+            faults[folder] = Fault(archive, "still packed", remedy)
     if inner := sorted((root / TRAIN_2012).glob("n*.tar")):
         seen = f"{len(inner)} archives still packed, the first {inner[0].name}"
-        faults.append(Fault(TRAIN_2012, seen, f"run `{UNPACK_TRAIN}` in the folder above it"))
+        faults[TRAIN_2012] = Fault(TRAIN_2012, seen, f"run `{UNPACK_TRAIN}` in the folder above it")
     return faults
 
 
-def scan_official(root: Path, place: Place, packed_faults: Sequence[Fault] = ()) -> Scan:
+def scan_official(root: Path, place: Place, packed: Mapping[str, Fault] = MappingProxyType({})) -> Scan:
     """What the XML files and the train folders say, and all that is wrong with them.
 
     The class names are those of `LOC_synset_mapping.txt` if Kaggle's file lies in the root, else timm's.
@@ -97,13 +100,12 @@ def scan_official(root: Path, place: Place, packed_faults: Sequence[Fault] = ())
     Args:
         root: The data set's.
         place: Where it keeps what.
-        packed_faults: Archives that are still packed; what they hold is not looked for.
+        packed: Archives that are still packed, under their folders; what they hold is not looked for.
     """
-    faults = list(packed_faults)
+    faults = list(packed.values())
     metadata = (SYNSETS, (place.boxes / "*.xml").as_posix())
     images = root / place.images
     classes = listed_classes(root, faults) if (root / SYNSETS).exists() else packaged_classes(faults)
-    packed = {fault.where.partition(".")[0] for fault in faults}
     folders = {
         (place.images / place.val).as_posix(): "the data set keeps its validation images there",
         place.boxes.as_posix(): "the data set keeps the boxes of its validation images there, an XML file each",
@@ -111,7 +113,11 @@ def scan_official(root: Path, place: Place, packed_faults: Sequence[Fault] = ())
     for folder, remedy in folders.items():
         if not (root / folder).is_dir() and folder not in packed:
             faults.append(Fault(folder, "no such folder", remedy))
-    if classes is None or packed & folders.keys() or not all((root / folder).is_dir() for folder in folders):
+    if (
+        classes is None
+        or packed.keys() & folders.keys()
+        or not all((root / folder).is_dir() for folder in folders)
+    ):
         return Scan(Layout((), {}, images), tuple(faults), metadata)
     splits = {}
     if (images / place.train).is_dir() and place.train not in packed:

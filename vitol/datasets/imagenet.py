@@ -58,8 +58,9 @@ def packaged_classes(faults: list[Fault]) -> Classes | None:
     timm is looked up, not imported: that would take seconds.
     """
     spec = find_spec("timm")
-    folder = Path((spec.submodule_search_locations or [""])[0] if spec else "", INFO)
-    remedy = f"copy Kaggle's {SYNSETS} to the data set, or install timm"
+    assert spec is not None and spec.submodule_search_locations  # vitol requires it
+    folder = Path(spec.submodule_search_locations[0], INFO)
+    remedy = f"copy Kaggle's {SYNSETS} to the data set"
     unread: list[Fault] = []
     synsets = read_table(folder / SYNSETS_OF_TIMM, SYNSETS_OF_TIMM, "synset", unread)
     names = read_table(folder / NAMES_OF_TIMM, NAMES_OF_TIMM, "synset name", unread)

@@ -12,8 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from vitol.datasets.faults import Fault
+from vitol.datasets.faults import Fault, is_below
 from vitol.datasets.layout import Scan
+from vitol.datasets.split_faults import path_fault
 from vitol.datasets.splits import Split
 
 Progress = Callable[[int, int], None]
@@ -52,14 +53,17 @@ def inspect_images(scan: Scan, decode: bool, progress: Progress | None = None) -
         The scan with sizes filled in, without the images that could not be opened, and with a fault for each
         of those, for each image whose size is not the one that the text files give, and for each mask that
         could not be opened; and the SHA-256 of every decoded file under its path below the image folder, an
-        image's id. Images that text faults keep out of the splits are opened too.
+        image's id. Images that text faults keep out of the splits are opened too. Paths that leave the image
+        folder are not opened; of images, they are faults.
     """
     splits = scan.layout.splits
     listed = list(dict.fromkeys(image for split in splits.values() for image in split.ids))
     ids = [*listed, *sorted({fault.image for fault in scan.faults} - {""} - set(listed))] if splits else []
-    owners = mask_owners(splits.values())
-    opened = open_images(scan.layout.images, [*ids, *owners], decode, progress)
     faults = list(scan.faults)
+    faults += _path_faults(splits, scan.faults)
+    ids = [image for image in ids if is_below(image)]
+    owners = {file: images for file, images in mask_owners(splits.values()).items() if is_below(file)}
+    opened = open_images(scan.layout.images, [*ids, *owners], decode, progress)
     for image in ids:
         if image in opened.wrong:
             faults.append(Fault(image, opened.wrong[image], RESTORE, image))
@@ -67,6 +71,21 @@ def inspect_images(scan: Scan, decode: bool, progress: Progress | None = None) -
     measured = {name: _measured(split, opened.sizes, faults) for name, split in splits.items()}
     scan = replace(scan, layout=replace(scan.layout, splits=measured), faults=tuple(faults))
     return scan, opened.digests
+
+
+def _path_faults(splits: Mapping[str, Split], faults: Sequence[Fault]) -> list[Fault]:
+    """A fault for each id without one that is no path below the image folder, in a split or kept out of it."""
+    found = {
+        image: path_fault(f"{name}, image {number}", image)
+        for name, split in splits.items()
+        for number, image in enumerate(split.ids, 1)
+        if not is_below(image)
+    }
+    for fault in faults:
+        if fault.image and not is_below(fault.image):
+            found.setdefault(fault.image, path_fault(fault.where, fault.image))
+    told = {fault.seen for fault in faults}
+    return [fault for fault in found.values() if fault.seen not in told]
 
 
 def open_images(folder: Path, files: Sequence[str], decode: bool, progress: Progress | None = None) -> Opened:

@@ -84,18 +84,13 @@ def sound(scan: Scan) -> Layout:
 
 
 def needs_validation_cut(layout: Layout) -> bool:
-    """Whether thresholds have to be chosen on a part of the train images, and can be.
+    """Whether thresholds have to be chosen on a part of the train images.
 
-    So it is where there is no split "val", and at least ten train images, all of which have boxes: in CUB and
-    Tiny-ImageNet, but not in ILSVRC, whose train images have none.
+    So it is where there is no split "val", and all train images have boxes: in CUB and Tiny-ImageNet, but not in
+    ILSVRC, whose train images have none. Where they are too few to be cut, `with_validation_cut` says so.
     """
     train = layout.splits.get(TRAIN)
-    return (
-        "val" not in layout.splits
-        and train is not None
-        and len(train) >= LEAST
-        and all(map(len, train.boxes))
-    )
+    return "val" not in layout.splits and train is not None and len(train) > 0 and all(map(len, train.boxes))
 
 
 def with_validation_cut(layout: Layout) -> Layout:

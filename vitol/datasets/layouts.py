@@ -39,9 +39,12 @@ LAYOUTS = {
     ),
     "openimages": LayoutReader(
         scan_openimages,
-        "OpenImages-30k: train/, val/ and test/ of wsolevaluation's metadata, images and masks",
+        "OpenImages-30k: train/, val/ and test/ of wsolevaluation's metadata; images and masks there too, or in "
+        "images/, which may be a link",
     ),
     "wsol": LayoutReader(
-        scan_wsol, "anything else: train/, val/ and test/ in the WSOL split format, and the images"
+        scan_wsol,
+        "anything else: train/, val/ and test/ in the WSOL split format; images there too, or in images/, which "
+        "may be a link",
     ),
 }

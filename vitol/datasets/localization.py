@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from vitol.datasets.faults import UNWRITABLE, Box, Fault
+from vitol.datasets.faults import NO_RELATIVE_PATH, UNWRITABLE, Box, Fault, is_below
 from vitol.datasets.textfiles import Table, parse_box, read_lines
 
 BOX_COLUMNS = "path,x0,y0,x1,y1"
@@ -74,7 +74,8 @@ def _read_mask(table: Table, number: int, image: str, texts: Sequence[str], foun
         found.broken.add(image)
     elif image in found.masks and ignore:
         seen = f"a second ignore file for {image}: {ignore}"
-        table.fault(number, seen, "only an image's first line names one: join them in one file", image)
+        remedy = "only an image's first line names one: join them in one file"
+        table.fault(number, seen, remedy, image if is_below(ignore) else "")
         found.broken.add(image)
     else:
         found.masks.setdefault(image, []).append(mask)
@@ -108,9 +109,9 @@ def mask_faults(
             remedy = "give the mask, or leave the ignore file out"
             faults.append(Fault(image, f"ignore file {ignore} without a mask", remedy, image))
         for file in (*files, *filter(None, (ignore,))):
-            if not file or file.startswith("/") or ".." in file.split("/"):
+            if not is_below(file):  # not the image's: no such path gets into a manifest
                 remedy = "masks are paths below the image root, with forward slashes"
-                faults.append(Fault(image, f"mask {file!r} is no relative path", remedy, image))
+                faults.append(Fault(image, f"mask {file!r} {NO_RELATIVE_PATH}", remedy))
             if UNWRITABLE.search(file):
                 remedy = "rename it: commas and line ends separate fields"
                 faults.append(

@@ -6,6 +6,7 @@ Under the root: the folders `train`, `val` and `test` with the text files of the
 `images`, by the paths in these files, such as `test/01226z/7af766bd43da900b.jpg`.
 """
 
+from dataclasses import replace
 from pathlib import Path
 
 from vitol.datasets.faults import Fault
@@ -13,8 +14,6 @@ from vitol.datasets.inspection import inspect_images
 from vitol.datasets.layout import Layout, Scan, sound
 from vitol.datasets.splits import TRAIN
 from vitol.datasets.wsol import CLASSES, scan_wsol
-
-SPLITS = (TRAIN, "val", "test")
 
 
 def read_openimages(root: Path) -> Layout:
@@ -38,15 +37,17 @@ def read_openimages(root: Path) -> Layout:
 
 def scan_openimages(root: Path) -> Scan:
     """What the text files say, sizes left open, and all that is wrong with them."""
-    scan = scan_wsol(root, sized=False)
-    faults = list(scan.faults)
+    scan = scan_wsol(root, sized=())
+    faults, splits = list(scan.faults), dict(scan.layout.splits)
     for name, split in scan.layout.splits.items():
         if name != TRAIN and len(split) and not split.masks:
-            seen = "most lines have no three fields"
-            faults.append(
-                Fault(f"{name}/localization.txt", seen, "a line is 'path,mask,ignore'; boxes are layout wsol")
-            )
-    layout = scan.layout
+            seen, remedy = "lists no mask", "a line is 'path,mask,ignore'"
+            if any(map(len, split.boxes)):
+                seen, remedy = "most lines have no three fields", f"{remedy}; boxes are layout wsol"
+            else:
+                del splits[name]  # that each of its images has none is no news
+            faults.append(Fault(f"{name}/localization.txt", seen, remedy))
+    layout = replace(scan.layout, splits=splits)
     if not (root / CLASSES).exists():
         layout = Layout(_folders(layout), layout.splits, layout.images)
     return Scan(layout, tuple(faults), scan.metadata)

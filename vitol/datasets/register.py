@@ -108,7 +108,7 @@ def register(
 def load(name: str, folder: Path = REGISTERED) -> Layout:
     """Read a registered data set as it was registered, its faults handled as they were then.
 
-    The images are not opened again.
+    The images are not opened again. The text files are read and hashed: 50,000 XML files take about 2 s.
 
     Raises:
         ValueError: It is not registered, its root is unknown, or a text file of it is not what it was when it
@@ -197,9 +197,10 @@ def _summary(split: Split) -> dict[str, Any]:
 
 
 def image_files(layout: Layout) -> list[str]:
-    """Paths of all images, sorted, then of all masks, below the image folder."""
+    """Paths of all images, sorted, then of all masks that are no images, too, below the image folder."""
     splits = layout.splits.values()
-    return [*sorted(image for split in splits for image in split.ids), *sorted(mask_owners(splits))]
+    images = sorted(image for split in splits for image in split.ids)
+    return list(dict.fromkeys([*images, *sorted(mask_owners(splits))]))
 
 
 def fingerprint(records: str, contents: Mapping[str, str]) -> str:

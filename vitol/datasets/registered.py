@@ -61,12 +61,14 @@ def read_manifest(name: str, folder: Path = REGISTERED) -> dict[str, Any]:
     """What `register` wrote about a data set.
 
     Raises:
-        ValueError: There is no such manifest, or it is not JSON.
+        ValueError: There is no such manifest, or it is not a JSON object.
     """
     check_name(name)
     file = folder / f"{name}.json"
     try:
-        manifest: dict[str, Any] = json.loads(file.read_text(encoding="utf-8"))
+        manifest = json.loads(file.read_text(encoding="utf-8"))
+        if not isinstance(manifest, dict):
+            raise ValueError(f"it holds {type(manifest).__name__}, not an object")
     except FileNotFoundError:
         raise ValueError(
             f"data set {name!r} is not registered: there is no {file}; "

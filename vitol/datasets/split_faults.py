@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from vitol.datasets.faults import UNWRITABLE, Fault, box_faults
+from vitol.datasets.faults import NO_RELATIVE_PATH, UNWRITABLE, Fault, box_faults, is_below
 from vitol.datasets.localization import mask_faults
 
 if TYPE_CHECKING:
@@ -17,10 +17,9 @@ def split_faults(split: Split, boxed: bool) -> list[Fault]:
     """Everything wrong with a split as it stands; with `boxed`, an image without a box, or mask, is wrong too."""
     faults = []
     seen = set()
-    for image in split.ids:
-        if not image or image.startswith("/") or ".." in image.split("/"):
-            remedy = "ids are paths below the image root, with forward slashes"
-            faults.append(Fault(image, f"{image!r} is no relative path", remedy, image))
+    for number, image in enumerate(split.ids, 1):
+        if not is_below(image):
+            faults.append(path_fault(f"image {number}", image))
         if UNWRITABLE.search(image):
             remedy = "rename the image: commas and line ends separate fields, and ids are Unicode"
             faults.append(
@@ -44,3 +43,9 @@ def split_faults(split: Split, boxed: bool) -> list[Fault]:
     if split.masks:
         return faults + mask_faults(split.ids, split.boxes, split.masks, split.ignores, located=boxed)
     return faults + box_faults(split.ids, split.sizes, split.boxes, boxed)
+
+
+def path_fault(where: str, image: str) -> Fault:
+    """An id that is no path below the image root. It is not the image's, so that no such path gets into a manifest."""
+    remedy = "ids are paths below the image root, with forward slashes"
+    return Fault(where, f"{image!r} {NO_RELATIVE_PATH}", remedy)

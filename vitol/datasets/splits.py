@@ -18,9 +18,9 @@ from pathlib import Path
 
 import numpy as np
 
-from vitol.datasets.faults import Box, DatasetFaults, Fault
+from vitol.datasets.faults import Box, DatasetFaults, Fault, is_below
 from vitol.datasets.localization import BOX_COLUMNS, MASK_COLUMNS, columns_of, read_localization
-from vitol.datasets.split_faults import split_faults
+from vitol.datasets.split_faults import path_fault, split_faults
 from vitol.datasets.textfiles import Table, parse_whole, read_table
 
 TRAIN = "train"
@@ -252,6 +252,8 @@ def scan_split(folder: Path, sized: bool = True) -> tuple[Split | None, list[Fau
     for number, (image,) in tables["image_ids.txt"].rows():
         if image in images:
             tables["image_ids.txt"].fault(number, f"{image} a second time", "list every image once", image)
+        elif not is_below(image):
+            faults.append(path_fault(f"{folder.name}/image_ids.txt:{number}", image))
         images[image] = image
     if not images:
         faults.append(Fault(f"{folder.name}/image_ids.txt", "no image in it", "list at least one"))
@@ -270,7 +272,8 @@ def scan_split(folder: Path, sized: bool = True) -> tuple[Split | None, list[Fau
         usable &= subsets.keys()
     found = read_localization(tables.get("localization.txt"), images)
 
-    ids = [image for image in images if image in usable - found.broken]
+    usable -= found.broken
+    ids = [image for image in images if image in usable and is_below(image)]
     split = make_split(
         ids=ids,
         labels=[labels[image][0] for image in ids],

@@ -1,49 +1,64 @@
 """A data set that is in the WSOL split format already.
 
 Under the root: a folder for each of the splits `train`, `val` and `test` (see `vitol.datasets.splits`), the
-images under `images/` or under the root itself, and, where the classes have names, `classes.txt` with one
-name a line in the order of the labels.
+images under `images/` (which may be a link) or under the root itself, and, where the classes have names,
+`classes.txt` with one name a line in the order of the labels.
 """
 
+from collections.abc import Collection
 from pathlib import Path
 
-from vitol.datasets.faults import Fault
+from vitol.datasets.faults import Fault, is_below
 from vitol.datasets.layout import Layout, Scan, sound
 from vitol.datasets.splits import FILES, TRAIN, scan_split
 from vitol.datasets.textfiles import read_lines
 
 CLASSES = "classes.txt"
-SPLITS = (TRAIN, "val", "test")
+SCORED = ("val", "test")
+SPLITS = (TRAIN, *SCORED)
 
 
 def read_wsol(root: Path) -> Layout:
     """Read a data set in the WSOL split format; its images are not opened.
 
-    Ids start from `root/images`, or from `root` if the first image is found there or `root/images` does not
-    exist. Without `classes.txt` the classes are called "0", "1", ... up to the largest label.
+    Ids start from `root/images`, or from `root` if the first image that is found lies there or `root/images` does
+    not exist. Without `classes.txt` the classes are called "0", "1", ... up to the largest label.
 
     Raises:
         DatasetFaults: A ValueError with every fault of all splits.
     """
-    return sound(scan_wsol(root))
+    return sound(scan_wsol(root, sized=SPLITS, opened=False))
 
 
-def scan_wsol(root: Path, sized: bool = True) -> Scan:
-    """What the text files say and all that is wrong with them; with `sized` there has to be a file of sizes."""
+def scan_wsol(root: Path, sized: Collection[str] = SCORED, opened: bool = True) -> Scan:
+    """What the text files say, and all that is wrong with them.
+
+    Args:
+        root: The data set's.
+        sized: Splits that need a file of sizes; of the others, sizes are left open where there is none.
+        opened: Whether the images will be opened: that none is found is a fault, one alone.
+    """
     faults: list[Fault] = []
     splits = {}
     for name in SPLITS:
         if (root / name).is_dir():
-            split, found = scan_split(root / name, sized)
-            faults += found
+            split, wrong = scan_split(root / name, name in sized)
+            faults += wrong
             if split is not None:
                 splits[name] = split
     if not splits and not faults:
         faults.append(
             Fault(".", f"no folder {', '.join(SPLITS)}", "a data set has at least one of these splits")
         )
-    first = next((image for split in splits.values() for image in split.ids), "")
-    images = root if (root / first).is_file() or not (root / "images").is_dir() else root / "images"
+    ids = [image for split in splits.values() for image in split.ids if is_below(image)]
+    places = (root, root / "images")
+    found = next((place for image in ids for place in places if (place / image).is_file()), None)
+    images = found or (root / "images" if (root / "images").is_dir() else root)
+    if opened and ids and found is None:
+        seen = f"no image is found: there is no {ids[0]} and no images/{ids[0]}, nor any other one"
+        remedy = "put the folder that ids start from here as images/, or link it: ln -s FOLDER images"
+        faults.append(Fault(".", seen, remedy))
+        splits = {}
     classes: list[str] | None = None
     if (root / CLASSES).exists():
         classes = read_lines(root / CLASSES, CLASSES, faults)
