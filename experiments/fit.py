@@ -20,7 +20,7 @@ from vitol.models import describe_device, save_checkpoint
 from vitol.processes import team
 from vitol.recipe import Recipe
 from vitol.snapshots import Snapshots
-from vitol.training import EpochRecord, train
+from vitol.training import EpochRecord, precision_on, train
 
 
 def percent(value: float | None) -> str:
@@ -68,7 +68,11 @@ def fit(
     if (folder / "val").exists():
         validation = SplitImages(read_split(folder / "val"), root, sides.image_size)
     processes = team()
-    record = {**record, "recipe": asdict(recipe), "seed": seed, "draws": draws}
+    precision = precision_on(processes.device, recipe.precision)
+    if precision != recipe.precision:
+        console.print(f"{describe_device()} has no bfloat16 in hardware: training in float32")
+    # The recipe is what was asked for, the precision what it came to here.
+    record = {**record, "recipe": asdict(recipe), "precision": precision, "seed": seed, "draws": draws}
     name = checkpoint.parent.name
     kept, settings = resume.folder(
         f"{dataset}-{backbone}-{name}-seed{seed}",
@@ -120,6 +124,7 @@ def fit(
     return {
         "device": describe_device(),
         "processes": processes.num_processes,
+        "precision": precision,
         "train_seconds": round(seconds, 1),
         "images_per_second": round(images_done / seconds, 1) if seconds else None,
         "went_on_after": {"epochs": found.epoch, "steps": found.step},

@@ -69,19 +69,17 @@ def test_a_run_may_be_broken_off_again_and_again(tmp_path):
 def test_snapshots_are_taken_when_they_are_due_and_at_the_end(tmp_path, monkeypatch, every_seconds, count):
     split = toy_split(tmp_path)
     taken, save = [], Snapshots.save
-    monkeypatch.setattr(
-        Snapshots,
-        "save",
-        lambda self, position, *rest: (
-            taken.append((position.epoch, position.step)) or save(self, position, *rest)
-        ),
-    )
+
+    def note(self, position, *rest):
+        taken.append((position.epoch, position.step))
+        save(self, position, *rest)
+
+    monkeypatch.setattr(Snapshots, "save", note)
     whole, log = train_toy(split, tmp_path, snapshots=Snapshots(tmp_path / "resume", SETTINGS, every_seconds))
     assert len(taken) == count and taken[-1] == (3, 0)
     # Of a run that is over nothing is trained again.
-    again, log_again = train_toy(
-        split, tmp_path, snapshots=Snapshots(tmp_path / "resume", SETTINGS), progress=pytest.fail
-    )
+    over = Snapshots(tmp_path / "resume", SETTINGS)
+    again, log_again = train_toy(split, tmp_path, snapshots=over, progress=pytest.fail)
     assert torch.equal(weights(whole), weights(again)) and log == log_again
 
 

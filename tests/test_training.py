@@ -5,6 +5,7 @@ from PIL import Image
 from pydantic import TypeAdapter
 from toy import OPTIONS, RECIPE, toy_split, train_toy, weights
 
+from vitol import training
 from vitol.datasets.images import MEAN, STD, SplitImages, TrainImages, normalise
 from vitol.models import create_model
 from vitol.recipe import Recipe
@@ -55,6 +56,22 @@ def test_variants_see_the_same_images_in_the_same_order(split, tmp_path, monkeyp
 def test_a_loss_that_is_not_finite_stops_with_epoch_and_step(split, tmp_path):
     with pytest.raises(ValueError, match=r"the loss is nan in epoch \d, step \d; lower the learning rate"):
         train_toy(split, tmp_path, recipe=Recipe(**{**RECIPE, "optimizer": "sgd", "lr": 1e30}))
+
+
+@pytest.mark.parametrize("supported", [True, False])
+def test_bfloat16_is_used_where_it_is_computed_in_hardware_and_float32_elsewhere(
+    split, tmp_path, monkeypatch, supported
+):
+    monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported)
+    cpu = torch.device("cpu")
+    assert training.precision_on(cpu, "bf16") == ("bf16" if supported else "fp32")
+    assert training.precision_on(cpu, "fp32") == "fp32"
+    recipe = {**RECIPE, "epochs": 1}
+    wide, asked = (
+        weights(train_toy(split, tmp_path, recipe=Recipe(**{**recipe, "precision": p}))[0])
+        for p in ("fp32", "bf16")
+    )
+    assert torch.equal(wide, asked) != supported
 
 
 def test_without_validation_images_the_log_says_so(split, tmp_path):

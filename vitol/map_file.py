@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-
 # numpy reads headers with `ast`, which in Python 3.11 fails now and then when several threads use it at once
 # ("AST constructor recursion depth mismatch"): sound files would be called damaged.
 PARSING = threading.Lock()

@@ -22,7 +22,7 @@ class Recipe:
         weight_decay: Weight decay; 0 in the paper.
         batch_size: Images a step (the paper does not say).
         optimizer: A name of timm's optimiser factory (the paper does not say).
-        precision: "bf16" for bfloat16 autocast, or "fp32".
+        precision: "bf16" for bfloat16 autocast (float32 on a device without it), or "fp32".
         label_smoothing: Of the cross-entropy; 0 in the paper.
         clip_norm: Largest gradient norm; 0 for no clipping.
     """

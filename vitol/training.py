@@ -73,7 +73,7 @@ def train(
     Args:
         model: A classifier; p-ADL may be in it. It is trained on the device its parameters are on.
         images: Training images; their `epoch` is advanced.
-        recipe: The schedule.
+        recipe: The schedule. Its precision is what `precision_on` makes of it.
         validation: Images to report top-1 on after every epoch.
         seed: Seed of the order of the images, of dropout and of p-ADL's draws.
         workers: Processes that decode images, for each process that trains.
@@ -131,7 +131,7 @@ def train(
                 group["lr"] = rate_of(epoch, losses.steps + 1)
             labels = labels.to(device, non_blocking=True)
             inputs = normalise(batch.to(device, non_blocking=True))
-            with autocast(device, recipe.precision), attention_for(model, device):
+            with autocast(device, recipe.precision), attention_for(model, device, recipe.precision):
                 logits = parallel(inputs)
             loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
@@ -219,7 +219,7 @@ class Losses:
 def create_optimizer(model: nn.Module, recipe: Recipe, device: torch.device) -> torch.optim.Optimizer:
     """The recipe's optimizer, with a fused kernel on a GPU where torch has one.
 
-    On the CPU fusing gains nothing that `experiments/benchmarks/training_step.py` could measure.
+    `experiments/benchmarks/training_step.py` measures it.
     """
     arguments: dict[str, Any] = {
         "opt": recipe.optimizer,
@@ -246,14 +246,32 @@ def top1(model: nn.Module, images: SplitImages, recipe: Recipe, workers: int = 0
     return 100 * int(processes.reduce(right, "sum")) / len(images)
 
 
-def attention_for(model: nn.Module, device: torch.device) -> AbstractContextManager[None]:
-    """Unfused attention on the CPU, where the fused kernel's backward pass is slow in bfloat16.
+def precision_on(device: torch.device, precision: str) -> str:
+    """The precision that a recipe's comes to on a device: "bf16" only where that is computed in hardware.
+
+    Elsewhere bfloat16 is emulated: on a CPU with AVX2 and no AVX-512 a step of `mini`'s model then takes 14 times as
+    long as in float32, which is used instead.
+
+    Returns:
+        "bf16" or "fp32".
+    """
+    if device.type == "cuda":
+        supported = torch.cuda.is_bf16_supported(including_emulation=False)
+    else:
+        supported = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+    return precision if supported else "fp32"
+
+
+def attention_for(model: nn.Module, device: torch.device, precision: str) -> AbstractContextManager[None]:
+    """Unfused attention in bfloat16 on the CPU, where the fused kernel's backward pass is slow.
 
     `experiments/benchmarks/training_step.py` measures it: 1.8 times slower a step on two cores of a Zen 4.
     """
-    return unfused_attention(model) if device.type == "cpu" else nullcontext()
+    slow = device.type == "cpu" and precision_on(device, precision) == "bf16"
+    return unfused_attention(model) if slow else nullcontext()
 
 
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Autocast to bfloat16 for precision "bf16", none for "fp32"."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+    """Autocast to bfloat16 for precision "bf16" where the device has it, none for "fp32"."""
+    enabled = precision_on(device, precision) == "bf16"
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)

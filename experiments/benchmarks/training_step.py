@@ -75,7 +75,7 @@ def make_step(row: Row, backbone: Backbone, params: Params, batch: int) -> Calla
     fused = device.type == "cuda" if row.fused is None else row.fused
     optimizer = timm.optim.create_optimizer_v2(model, opt=FUSED[1], lr=1e-4, weight_decay=0.0, fused=fused)
     attention = {
-        "default": lambda: attention_for(model, device),
+        "default": lambda: attention_for(model, device, row.precision),
         "fused": nullcontext,
         "unfused": lambda: unfused_attention(model),
     }[row.attention]
