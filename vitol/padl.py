@@ -68,8 +68,8 @@ class PatchAttentionDropout(nn.Module):
     r"""p-ADL, Eq. 6: multiply the tokens by the drop mask or by the importance map, drawn at random.
 
     In training mode the drop mask is taken when a uniform draw from [0, 1) is below `drop_rate`, else the
-    importance map. In eval mode the layer is the identity (section 4.3: p-ADL is not used during
-    inference). It has no parameters and no buffers.
+    importance map. Draws come from torch's generator of the CPU, on any device. In eval mode the layer is the
+    identity (section 4.3: p-ADL is not used during inference). It has no parameters and no buffers.
 
     Args:
         drop_rate: alpha, the probability of the drop mask, in [0, 1]; the paper's value by default.
@@ -96,13 +96,14 @@ class PatchAttentionDropout(nn.Module):
         """Apply Eq. 6 to tokens of shape (B, N, D), class token included; same shape out."""
         if not self.training:
             return tokens
-        if self.per_image:
-            process, processes = this_process()
-            draw = torch.rand(processes * len(tokens), 1, 1, device=tokens.device)[process::processes]
-        else:
-            draw = torch.rand(1, 1, 1, device=tokens.device)
+        if not self.per_image:
+            # Drawn where Python can look at it without waiting for a GPU, so that only one of the two is made.
+            dropped = torch.rand(1).item() < self.drop_rate
+            return tokens * (drop_mask(tokens, self.drop_threshold) if dropped else importance_map(tokens))
+        process, processes = this_process()
+        draws = torch.rand(processes * len(tokens), 1, 1)[process::processes].to(tokens.device)
         mask = drop_mask(tokens, self.drop_threshold)
-        return tokens * torch.where(draw < self.drop_rate, mask, importance_map(tokens))
+        return tokens * torch.where(draws < self.drop_rate, mask, importance_map(tokens))
 
     def extra_repr(self) -> str:
         """Show the layer's settings in a model's printout."""

@@ -130,6 +130,8 @@ def main(arguments: list[str] | None = None) -> None:
         table.add_row(name, f"{1000 * median:.0f}", f"{options.batch_size / median:.1f}", f"{ratio:.3f}")
     console.print(f"{describe_device()}; median of {options.rounds} rounds")
     console.print(table)
+    if not backbone.pretrained:
+        return  # the paper's recipes start from pretrained models
     rate = options.batch_size / statistics.median(first)
     hours = Table(
         "recipe", "epochs", "images an epoch", "hours here", title="Training at the first row's rate"
