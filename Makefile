@@ -23,8 +23,8 @@ repro: env ## rebuild Tables 1-4 with DVC and compare them with the committed re
 	dvc repro
 	python -m experiments.compare
 
-run: env ## rebuild them on a registered data set: make run DATASET=cub BACKBONE=deit_base [PROCESSES=8]
-	python -m experiments.select $(DATASET) $(BACKBONE) --processes $(or $(PROCESSES),1)
+run: env ## rebuild them on a registered data set: make run DATASET=cub BACKBONE=deit_base [SEEDS="0 1 2"] [PROCESSES=8]
+	python -m experiments.select $(DATASET) $(BACKBONE) --seeds $(or $(SEEDS),0) --processes $(or $(PROCESSES),1)
 	dvc repro
 	python -m experiments.compare
 
