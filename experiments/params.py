@@ -63,6 +63,7 @@ class Padl(Strict):
     drop_rate: float = Field(ge=0, le=1)
     drop_threshold: float = Field(ge=0, le=1)
     per_image: bool
+    class_token: bool
 
 
 class Backbone(Strict):

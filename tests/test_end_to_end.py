@@ -266,6 +266,7 @@ def test_checkpoints_record_what_made_them(project):
         "drop_rate": 0.75,
         "drop_threshold": 0.9,
         "per_image": False,
+        "class_token": True,
     }
     assert record["seed"] == 1 and record["from"]["variant"] == "baseline" and record["recipe"]["epochs"] == 1
     control = json.loads((folder.parent / "control" / "seed1.json").read_text())

@@ -14,7 +14,7 @@ def tokens(batch: int = 3, count: int = 7, width: int = 5, seed: int = 0) -> tor
     )
 
 
-def layer(alpha: float, lam: float = 0.9, **options: bool) -> PatchAttentionDropout:
+def layer(alpha: float, lam: float = 0.9, **options: int) -> PatchAttentionDropout:
     return PatchAttentionDropout(alpha, lam, **options).train()
 
 
@@ -54,6 +54,18 @@ def test_the_class_token_counts_like_any_other():
     given[0, 0] = 100
     kept = drop_mask(given, 0.9).flatten()
     assert kept[0] == 0 and kept[1:].all()
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+@pytest.mark.parametrize("per_image", [False, True])
+def test_spared_tokens_pass_as_they_are_and_the_rest_follows_the_equations_without_them(alpha, per_image):
+    given = tokens() + 1
+    given[:, :2] = 100
+    out = layer(alpha, spared=2, per_image=per_image)(given)
+    assert torch.equal(out[:, :2], given[:, :2])
+    for image, result in zip(given, out, strict=True):
+        expected = reference.padl(image[2:].numpy(), draw=0.5, alpha=alpha, lam=0.9)
+        np.testing.assert_allclose(result[2:].numpy(), expected, rtol=0, atol=1e-14)
 
 
 def test_draws_come_from_one_number_for_the_batch_or_one_an_image():
@@ -110,15 +122,16 @@ def block_by_hand(block: nn.Module, x: torch.Tensor, position: str, padl: nn.Mod
     return padl(x) if position == "MMp" else x
 
 
+@pytest.mark.parametrize("class_token", [True, False])
 @pytest.mark.parametrize("position", ["MMp", "MpM"])
-def test_inserted_layers_act_at_the_position_of_table_4(vit, images, position):
+def test_inserted_layers_act_at_the_position_of_table_4(vit, images, position, class_token):
     vit.train()
     torch.manual_seed(5)
     x = vit.norm_pre(vit.patch_drop(vit._pos_embed(vit.patch_embed(images))))
     for block in vit.blocks:
-        x = block_by_hand(block, x, position, PatchAttentionDropout(0.5, 0.9).train())
+        x = block_by_hand(block, x, position, layer(0.5, spared=0 if class_token else 1))
     expected = vit.forward_head(vit.norm(x))
-    with insert_padl(vit, position, drop_rate=0.5):
+    with insert_padl(vit, position, drop_rate=0.5, class_token=class_token):
         torch.manual_seed(5)
         torch.testing.assert_close(vit(images), expected, rtol=0, atol=1e-12)
 

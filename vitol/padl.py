@@ -13,6 +13,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from vitol.tokens import prefix_tokens
+
 Position = Literal["MMp", "MpM"]
 POSITIONS: tuple[Position, ...] = get_args(Position)
 
@@ -76,13 +78,20 @@ class PatchAttentionDropout(nn.Module):
         drop_threshold: lambda of Eq. 5, in [0, 1]; the paper's value by default.
         per_image: Draw once for every image instead of once for the batch. The paper does not say; the
             released code draws once a forward pass and block for the whole batch, as is the default here.
+        spared: How many tokens at the front take no part: they count neither for the maximum of Eq. 5 nor are they
+            dropped or weighted. None in the paper (its footnote 1) and in the released code.
 
     Raises:
         ValueError: If a rate or threshold lies outside [0, 1].
     """
 
     def __init__(
-        self, drop_rate: float = 0.75, drop_threshold: float = 0.9, *, per_image: bool = False
+        self,
+        drop_rate: float = 0.75,
+        drop_threshold: float = 0.9,
+        *,
+        per_image: bool = False,
+        spared: int = 0,
     ) -> None:
         super().__init__()
         for name, value in (("drop_rate", drop_rate), ("drop_threshold", drop_threshold)):
@@ -91,11 +100,19 @@ class PatchAttentionDropout(nn.Module):
         self.drop_rate = drop_rate
         self.drop_threshold = drop_threshold
         self.per_image = per_image
+        self.spared = spared
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Apply Eq. 6 to tokens of shape (B, N, D), class token included; same shape out."""
         if not self.training:
             return tokens
+        if self.spared:
+            spared, rest = tokens[:, : self.spared], tokens[:, self.spared :]
+            return torch.cat([spared, self._drop_or_weight(rest)], dim=1)
+        return self._drop_or_weight(tokens)
+
+    def _drop_or_weight(self, tokens: Tensor) -> Tensor:
+        """Eq. 6 for the tokens that take part."""
         if not self.per_image:
             # Drawn where Python can look at it without waiting for a GPU, so that only one of the two is made.
             dropped = torch.rand(1).item() < self.drop_rate
@@ -107,7 +124,10 @@ class PatchAttentionDropout(nn.Module):
 
     def extra_repr(self) -> str:
         """Show the layer's settings in a model's printout."""
-        return f"drop_rate={self.drop_rate}, drop_threshold={self.drop_threshold}, per_image={self.per_image}"
+        return (
+            f"drop_rate={self.drop_rate}, drop_threshold={self.drop_threshold}, per_image={self.per_image}, "
+            f"spared={self.spared}"
+        )
 
 
 def this_process() -> tuple[int, int]:
@@ -156,6 +176,7 @@ def insert_padl(
     drop_rate: float = 0.75,
     drop_threshold: float = 0.9,
     per_image: bool = False,
+    class_token: bool = True,
 ) -> InsertedPADL:
     """Put p-ADL into every encoder block of a timm vision transformer, at a position of Table 4.
 
@@ -167,6 +188,8 @@ def insert_padl(
         drop_rate: alpha of Eq. 6.
         drop_threshold: lambda of Eq. 5.
         per_image: See `PatchAttentionDropout`.
+        class_token: Whether the class token (and any other prefix token) takes part, as in the paper's footnote 1
+            and the released code; False is the ablation without it.
 
     Returns:
         A handle that takes the layers out again, leaving modules, state dict and outputs as before.
@@ -192,8 +215,11 @@ def insert_padl(
             )
 
     hook = _hook_after_mlp if position == "MMp" else _hook_between
+    spared = 0 if class_token else prefix_tokens(model)
     layers = [
-        PatchAttentionDropout(drop_rate, drop_threshold, per_image=per_image).train(block.training)
+        PatchAttentionDropout(drop_rate, drop_threshold, per_image=per_image, spared=spared).train(
+            block.training
+        )
         for block in blocks
     ]
     undo: list[Callable[[], None]] = []
