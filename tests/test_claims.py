@@ -1,0 +1,174 @@
+"""The paper's claims against our runs: verdicts, the paper's own differences, and the page of both."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from conftest import ROOT
+
+from experiments import claims, real
+from experiments.claims import CLAIMS, FOLLOWS, V2, claim_table, paper_difference, read_run, verdict_of
+from experiments.differences import COLUMNS, pairs
+from experiments.params import read_params
+from experiments.tabulate import TABLES
+from vitol.claims_figure import claims_figure, curves_figure
+from vitol.measurements import read_scores
+
+COMMITTED = ROOT / "experiments" / "results"
+RUN = "cub20-deit_tiny"
+
+
+@pytest.fixture(scope="module")
+def published() -> pd.DataFrame:
+    folder = ROOT / "experiments" / "published"
+    return pd.concat([read_scores(folder / f"table{number}.csv") for number in TABLES], ignore_index=True)
+
+
+def comparison(claim: str, title: str) -> tuple[claims.Claim, claims.Comparison]:
+    of = next(one for one in CLAIMS if one.title == claim)
+    return of, next(one for one in of.comparisons if one.title == title)
+
+
+@pytest.mark.parametrize(
+    ("numbers", "sign", "seeds", "expected"),
+    [
+        ((1.0, 0.1, 2.0), 1, {}, "holds"),
+        ((1.0, 0.1, 2.0), -1, {}, "reversed"),
+        ((-1.0, -2.0, -0.1), -1, {}, "holds"),
+        ((-1.0, -2.0, -0.1), 1, {}, "reversed"),
+        ((1.0, 0.0, 2.0), 1, {}, "open"),  # the interval holds 0
+        ((-1.0, -2.0, 0.0), 1, {}, "open"),
+        ((1.0, 0.1, 2.0), 1, {"seed_sd": 0.8, "seeds": 3}, "holds"),  # 2 x 0.8 / sqrt(3) = 0.92
+        ((1.0, 0.1, 2.0), 1, {"seed_sd": 0.9, "seeds": 3}, "open"),  # 1.04
+        ((1.0, 0.1, 2.0), 1, {"seed_sd": math.nan, "seeds": 1}, "holds"),
+    ],
+)
+def test_a_verdict_needs_the_images_and_the_seeds(numbers, sign, seeds, expected):
+    assert verdict_of(*numbers, sign=sign, **seeds) == expected
+
+
+@pytest.mark.parametrize(
+    ("claim", "title", "ilsvrc", "cub"),
+    [
+        ("p-ADL localizes better", "p-ADL MMp - control, AR", 0.57, 7.67),  # the gains of section 4.4.2
+        ("p-ADL localizes better", "p-ADL MMp - control, GAR", 6.35, 1.63),
+        ("p-ADL localizes better", "p-ADL MMp - control, LRP", None, None),
+        ("p-ADL costs classification", "p-ADL MMp - control, top-1", None, None),
+        ("GAR beats AR", "GAR - AR, baseline", 16.88, 21.04),
+        ("GAR beats AR", "GAR - AR, p-ADL MMp", 22.66, 15.0),
+        ("LRP beats GAR", "LRP - GAR, p-ADL MMp", 1.3, 0.75),
+        ("MMp beats MpM", "p-ADL MMp - p-ADL MpM, LRP", 0.06, 1.18),
+        ("Maps follow the class", "GAR - AR, baseline", None, None),
+    ],
+)
+def test_the_papers_differences_are_those_of_its_tables(published, claim, title, ilsvrc, cub):
+    of, compared = comparison(claim, title)
+    for name, expected in (("ilsvrc", ilsvrc), ("cub", cub)):
+        found = paper_difference(published, compared, of.metric, name)
+        assert math.isnan(found) if expected is None else found == pytest.approx(expected)
+
+
+def test_every_claim_is_about_pairs_that_the_pipeline_measures():
+    known = set(pairs(["baseline", "control", "mmp", "mpm"]))
+    for claim in CLAIMS:
+        assert claim.metric in (V2, "Top1Cls", FOLLOWS) and claim.sign in (1, -1)
+        titles = [compared.title for compared in claim.comparisons]
+        assert len(set(titles)) == len(titles)
+        assert {(compared.a, compared.b) for compared in claim.comparisons} <= known
+
+
+def difference(model_a: str, map_a: str, model_b: str, map_b: str, **other: object) -> dict:
+    row = dict.fromkeys(COLUMNS, "")
+    row |= {"dataset": "cub20", "backbone": "deit_tiny", "subset": "all", "metric": V2}
+    row |= {"policy": "oracle-per-iou", "difference": 1.0, "ci_low": 0.5, "ci_high": 1.5, "seed_sd": 0.1}
+    row |= {"n_images": 585, "seeds": 3}
+    return row | {"model_a": model_a, "map_a": map_a, "model_b": model_b, "map_b": map_b} | other
+
+
+def write_run(folder: Path, rows: list[dict], run: str = RUN) -> None:
+    (folder / run).mkdir(parents=True)
+    pd.DataFrame(rows)[COLUMNS].to_csv(folder / run / "differences.csv", index=False)
+
+
+def test_a_claims_rows_come_from_the_runs_differences(tmp_path, published):
+    rows = [
+        difference("baseline", "GAR", "baseline", "AR", difference=-3.0, ci_low=-4.0, ci_high=-2.0),
+        difference(
+            "mmp", "", "control", "", metric="Top1Cls", policy="", difference=-2.0, ci_low=-3, ci_high=-1
+        ),
+        difference("baseline", "GAR", "baseline", "AR", policy="validation", subset="test-cut", n_images=200),
+        difference("baseline", "GAR", "baseline", "AR", policy="validation", subset="green", n_images=9),
+    ]
+    write_run(tmp_path, rows)
+    table = claim_table(tmp_path, published, [RUN], "oracle-per-iou").set_index("comparison")
+    assert list(table.index) == ["p-ADL MMp - control, top-1", "GAR - AR, baseline"]
+    assert list(table["verdict"]) == ["holds", "reversed"]  # a loss in classification is what the claim says
+    assert table.loc["GAR - AR, baseline", "paper cub"] == pytest.approx(21.04)
+    other = claim_table(tmp_path, published, [RUN], "validation").set_index("comparison")
+    assert other.loc["GAR - AR, baseline", ["n_images", "verdict"]].tolist() == [200, "holds"]
+
+
+def test_the_grid_pointing_game_enters_where_it_was_played(tmp_path, published):
+    write_run(tmp_path, [difference("baseline", "GAR", "baseline", "AR")])
+    assert (read_run(tmp_path, RUN)["metric"] == V2).all()
+    game = {"dataset": "cub20", "backbone": "deit_tiny", "model": "baseline", "map_a": "GAR", "map_b": "AR"}
+    game |= {"difference": 6.0, "ci_low": 5.0, "ci_high": 7.0, "seed_sd": None, "n_mosaics": 50, "seeds": 1}
+    (tmp_path / f"follow-{RUN}").mkdir()
+    pd.DataFrame([game]).to_csv(tmp_path / f"follow-{RUN}" / "differences.csv", index=False)
+    table = claim_table(tmp_path, published, [RUN], "oracle-per-iou")
+    row = table[table["claim"] == "Maps follow the class"].iloc[0]
+    assert (row["metric"], row["difference"], row["n_images"], row["verdict"]) == (FOLLOWS, 6.0, 200, "holds")
+
+
+def test_the_committed_page_is_what_the_committed_numbers_make():
+    page = real.Page(COMMITTED, read_params(ROOT / "params.yaml").committed)
+    assert (COMMITTED / "real.md").read_text(encoding="utf-8") == page.text()
+
+
+def test_a_run_of_an_unknown_data_set_or_of_several_is_refused_by_name():
+    def record(datasets: dict) -> dict:
+        return {"params": {"grid": {"datasets": datasets, "backbones": ["small"]}}}
+
+    assert real.cell_of("mini", record({"mini": "data/mini"})) == ("mini", "small")
+    with pytest.raises(
+        ValueError, match=r"run 'cars-small' is of \[\('cars', 'small'\)\]; needed: one data set"
+    ):
+        real.cell_of("cars-small", record({"cars": "registered/cars.json"}))
+    with pytest.raises(ValueError, match="needed: one data set with one backbone"):
+        real.cell_of("two", record({"mini": "data/mini", "cub20": "registered/cub20.json"}))
+
+
+def test_what_made_a_run_is_read_from_its_record():
+    record = json.loads((COMMITTED / RUN / "provenance.json").read_text())
+    images, seeds, training, device, hours, commits, again = real.run_facts(record)
+    assert images.endswith("/ 585") and device and float(hours) > 0 and commits
+    assert training == "12 x 32; 6 x " + training.rpartition(" ")[2]
+    assert again == f'`make run DATASET=cub20 BACKBONE=deit_tiny SEEDS="{seeds}"`'
+    record["stages"]["prepare-cub20"]["images"] = {"test": 585, "train": 540, "val": 60}
+    assert real.run_facts(record)[0] == "540 / 60 / 585"
+
+
+def test_the_figures_are_drawn_alike_every_time(tmp_path):
+    page = real.Page(COMMITTED, [RUN, "mini"])
+    for name in ("one", "two"):
+        claims_figure(page.claims, page.names, tmp_path / name)
+        curves_figure(
+            page.logs(), page.names, {"baseline": "baseline", "mmp": "p-ADL"}, tmp_path / f"{name}.curves"
+        )
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    assert (tmp_path / "one.curves").read_bytes() == (tmp_path / "two.curves").read_bytes()
+
+
+def test_figures_of_nothing_are_refused(tmp_path):
+    page = real.Page(COMMITTED, [RUN])
+    with pytest.raises(ValueError, match="0 differences of 1 runs to plot; needed: 1 or more"):
+        claims_figure(page.claims[:0], page.names, tmp_path / "claims.png")
+    with pytest.raises(ValueError, match="of at most 5 runs"):
+        claims_figure(page.claims, dict.fromkeys("abcdef", ""), tmp_path / "claims.png")
+    with pytest.raises(ValueError, match="no epochs to plot"):
+        curves_figure(pd.DataFrame(), page.names, {}, tmp_path / "curves.png")
+    assert not list(tmp_path.iterdir())
