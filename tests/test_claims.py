@@ -15,7 +15,7 @@ from experiments.claims import CLAIMS, FOLLOWS, V2, claim_table, paper_differenc
 from experiments.differences import COLUMNS, pairs
 from experiments.params import read_params
 from experiments.tabulate import TABLES
-from vitol.claims_figure import claims_figure, curves_figure
+from vitol.claims_figure import curves_figure
 from vitol.measurements import read_scores
 
 COMMITTED = ROOT / "experiments" / "results"
@@ -155,7 +155,7 @@ def test_what_made_a_run_is_read_from_its_record():
 def test_the_figures_are_drawn_alike_every_time(tmp_path):
     page = real.Page(COMMITTED, [RUN, "mini"])
     for name in ("one", "two"):
-        claims_figure(page.claims, page.names, tmp_path / name)
+        real.claims_figure(page.claims, page.names, tmp_path / name)
         curves_figure(
             page.logs(), page.names, {"baseline": "baseline", "mmp": "p-ADL"}, tmp_path / f"{name}.curves"
         )
@@ -165,10 +165,10 @@ def test_the_figures_are_drawn_alike_every_time(tmp_path):
 
 def test_figures_of_nothing_are_refused(tmp_path):
     page = real.Page(COMMITTED, [RUN])
-    with pytest.raises(ValueError, match="0 differences of 1 runs to plot; needed: 1 or more"):
-        claims_figure(page.claims[:0], page.names, tmp_path / "claims.png")
+    with pytest.raises(ValueError, match="0 differences of 1 runs and 2 others to plot; needed: 1 or"):
+        real.claims_figure(page.claims[:0], page.names, tmp_path / "claims.png")
     with pytest.raises(ValueError, match="of at most 5 runs"):
-        claims_figure(page.claims, dict.fromkeys("abcdef", ""), tmp_path / "claims.png")
+        real.claims_figure(page.claims, dict.fromkeys("abcdef", ""), tmp_path / "claims.png")
     with pytest.raises(ValueError, match="no epochs to plot"):
         curves_figure(pd.DataFrame(), page.names, {}, tmp_path / "curves.png")
     assert not list(tmp_path.iterdir())

@@ -1,6 +1,7 @@
-"""Two figures of a campaign: the paper's claims as differences with intervals, and how training went."""
+"""Two figures of a campaign: differences with intervals, grouped by what they are about, and how training went."""
 
 import textwrap
+from collections.abc import Mapping
 from pathlib import Path
 
 import matplotlib as mpl
@@ -14,103 +15,98 @@ from vitol.figures import PLAIN, QUIET, STYLE, save_png
 # Of runs, in their order: colours that colour-blind eyes tell apart, and marks.
 RUN_MARKS = (("#0072B2", "o"), ("#D55E00", "s"), ("#009E73", "^"), ("#CC79A7", "D"), ("#E69F00", "v"))
 MODEL_COLOURS = {"baseline": PLAIN, "control": "#0072B2", "mmp": "#D55E00", "mpm": "#009E73"}
-_PAPER = (("paper ilsvrc", "P", "the paper, ImageNet, DeiT-B"), ("paper cub", "X", "the paper, CUB, DeiT-B"))
-_NOTE = (
-    "Differences in percentage points with 95% intervals of a paired bootstrap over test images, means over seeds. "
-    "To the right of 0 the claim holds. The paper gives no intervals."
-)
-# Inches: labels, the panel; head with legend, a line, the gap between claims, axis and note.
-_LABELS, _PANEL, _HEAD, _LINE, _GAP, _FOOT = 2.6, 5.2, 0.95, 0.155, 0.24, 0.75
+_POINTS = ("P", "X")
+# Inches: labels, the panel; head with legend, a line, the gap between groups, axis and note.
+_LABELS, _PANEL, _HEAD, _LINE, _GAP, _FOOT = 2.9, 5.2, 0.95, 0.155, 0.24, 0.75
 
 
-def claims_figure(claims: pd.DataFrame, names: dict[str, str], path: Path) -> None:
-    """Plot every comparison of every claim: one mark a run, and the paper's own difference.
+def differences_figure(
+    differences: pd.DataFrame,
+    names: Mapping[str, str],
+    path: Path,
+    *,
+    title: str,
+    axis: str,
+    note: str,
+    points: Mapping[str, str] | None = None,
+) -> None:
+    """Plot differences: a band a line of a group, in it a mark with its interval for each run.
 
     Args:
-        claims: Rows of `experiments.claims.claim_table`.
+        differences: A row a mark: group, line, run, difference, ci_low, ci_high, and the columns of `points`; drawn
+            in its order.
         names: What each run is called, in the order of their marks.
         path: The PNG to write.
+        title: The line at the top.
+        axis: What is on the axis.
+        note: The lines at the bottom.
+        points: Columns with numbers of others, without intervals, and what they are called; at most two.
 
     Raises:
-        ValueError: If there is nothing to plot, or more runs than marks.
+        ValueError: If there is nothing to plot, or more runs or points than marks.
     """
-    if claims.empty or len(names) > len(RUN_MARKS):
+    points = dict(points or {})
+    if differences.empty or len(names) > len(RUN_MARKS) or len(points) > len(_POINTS):
         raise ValueError(
-            f"{len(claims)} differences of {len(names)} runs to plot; needed: 1 or more, of at most "
-            f"{len(RUN_MARKS)} runs"
+            f"{len(differences)} differences of {len(names)} runs and {len(points)} others to plot; needed: 1 or "
+            f"more, of at most {len(RUN_MARKS)} runs and {len(_POINTS)} others"
         )
-    heights: list[tuple[str, str, float]] = []  # claim, comparison, how far below the top, in inches
+    bands: list[tuple[str, str, float]] = []  # group, line, how far below the top, in inches
     depth = 0.0
-    for claim, of_claim in claims.groupby("claim", sort=False):
+    for group, of_group in differences.groupby("group", sort=False):
         depth += _GAP
-        for comparison, rows in of_claim.groupby("comparison", sort=False):
-            heights.append((str(claim), str(comparison), depth))
-            depth += _LINE * (len(rows) + 1.2)
-    width, height = _LABELS + _PANEL + 0.2, _HEAD + depth + _FOOT
+        for line, rows in of_group.groupby("line", sort=False):
+            bands.append((str(group), str(line), depth))
+            depth += _LINE * (len(rows) + (1.2 if points else 0.6))
+    head = _HEAD if len(names) + len(points) > 1 else _HEAD / 2
+    width, height = _LABELS + _PANEL + 0.2, head + depth + _FOOT
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(width, height))
         axes = figure.add_axes((_LABELS / width, _FOOT / height, _PANEL / width, depth / height))
         axes.axvline(0, color=PLAIN, linewidth=0.9)
         beside = axes.get_yaxis_transform()
-        labelled: set[str] = set()
-
-        def draw(x: float, y: float, mark: str, colour: str, label: str, size: float = 4.5) -> None:
-            shown = "" if label in labelled else label
-            labelled.add(label)
-            axes.plot(x, y, mark, color=colour, markersize=size, label=shown or "_", zorder=4, clip_on=False)
-
-        before = ""
-        for claim, comparison, top in heights:
-            rows = claims[(claims["claim"] == claim) & (claims["comparison"] == comparison)]
-            if claim != before:
-                axes.text(-0.47, top - 0.06, claim, transform=beside, fontweight="bold", va="center")
+        handles, before = {}, ""
+        for group, line, top in bands:
+            rows = differences[(differences["group"] == group) & (differences["line"] == line)]
+            if group != before:
+                left = -(_LABELS - 0.12) / _PANEL
+                axes.text(left, top - 0.06, group, transform=beside, fontweight="bold", va="center")
                 if before:
                     axes.axhline(top - 0.17, color=QUIET, linewidth=0.6)
-                before = claim
-            sign = int(rows["sign"].iloc[0])
-            turned = "" if sign > 0 else " (sign turned)"
-            axes.text(-0.02, top + _LINE, comparison + turned, transform=beside, ha="right", va="center")
-            for column, mark, label in _PAPER:
+                before = group
+            axes.text(-0.02, top + _LINE, line, transform=beside, ha="right", va="center")
+            for (column, label), mark in zip(points.items(), _POINTS, strict=False):
                 if np.isfinite(rows[column].iloc[0]):
-                    draw(sign * rows[column].iloc[0], top + 0.2 * _LINE, mark, "black", label, 5)
+                    (handles[label],) = axes.plot(
+                        rows[column].iloc[0], top + 0.2 * _LINE, mark, color="black", markersize=5, zorder=4
+                    )
             for place, row in enumerate(rows.to_dict("records")):
                 colour, mark = RUN_MARKS[list(names).index(row["run"])]
                 y = top + _LINE * (place + 1)
-                ends = sorted((sign * row["ci_low"], sign * row["ci_high"]))
-                axes.plot(ends, [y, y], color=colour, linewidth=1.2, zorder=3)
-                draw(sign * row["difference"], y, mark, colour, names[row["run"]])
-        reach = np.ceil(max(1, _reach(claims)) / 5) * 5
+                axes.plot([row["ci_low"], row["ci_high"]], [y, y], color=colour, linewidth=1.2, zorder=3)
+                (handles[names[row["run"]]],) = axes.plot(
+                    row["difference"], y, mark, color=colour, markersize=4.5, zorder=4
+                )
+        drawn = differences[["difference", "ci_low", "ci_high", *points]].abs().to_numpy(dtype=float)
+        reach = np.ceil(max(1.0, np.nanmax(drawn)) / 5) * 5
         axes.set(xlim=(-reach, reach), ylim=(depth, 0), yticks=[])
-        axes.set_xlabel("percentage points in the direction of the paper's claim")
+        axes.set_xlabel(axis)
         axes.grid(axis="y", visible=False)
-        figure.text(
-            0.12 / width,
-            1 - 0.2 / height,
-            "The paper's claims, measured",
-            fontsize=10,
-            fontweight="bold",
-            va="center",
-        )
-        handles = dict(zip(*axes.get_legend_handles_labels()[::-1], strict=True))
-        order = [name for name in (*(label for _, _, label in _PAPER), *names.values()) if name in handles]
-        figure.legend(
-            [handles[name] for name in order],
-            order,
-            loc="upper left",
-            bbox_to_anchor=(0.08 / width, 1 - 0.3 / height),
-            ncols=3,
-            frameon=False,
-            fontsize=7,
-        )
-        note = "\n".join(textwrap.wrap(_NOTE, 130))
-        figure.text(0.12 / width, 0.06 / height, note, fontsize=6.5, color=PLAIN, va="bottom")
+        figure.text(0.12 / width, 1 - 0.2 / height, title, fontsize=10, fontweight="bold", va="center")
+        order = [label for label in (*points.values(), *names.values()) if label in handles]
+        if len(order) > 1:
+            figure.legend(
+                [handles[label] for label in order],
+                order,
+                loc="upper left",
+                bbox_to_anchor=(0.08 / width, 1 - 0.3 / height),
+                ncols=3,
+                frameon=False,
+                fontsize=7,
+            )
+        wrapped = "\n".join(textwrap.wrap(note, 135))
+        figure.text(0.12 / width, 0.06 / height, wrapped, fontsize=6.5, color=PLAIN, va="bottom")
         save_png(figure, path)
-
-
-def _reach(claims: pd.DataFrame) -> float:
-    """The largest distance from 0 of anything that is drawn."""
-    columns = ["difference", "ci_low", "ci_high", *(column for column, _, _ in _PAPER)]
-    return float(np.nanmax(claims[columns].abs().to_numpy()))
 
 
 def curves_figure(logs: pd.DataFrame, names: dict[str, str], titles: dict[str, str], path: Path) -> None:

@@ -1,0 +1,360 @@
+"""Why is AR above GAR on CUB-20, when GAR is above AR on ImageNet images? Suspicions, each with what could refute it.
+
+    vitol data register cub CUB --name cub20 && vitol data register ilsvrc ILSVRC --name ilsvrc300
+    python -m experiments.inquire
+
+DeiT-Tiny as ImageNet left it, and fine-tuned on CUB-20 by the recipe of params.yaml, epoch by epoch. Test images are
+what is measured on; nothing is chosen by them. Goes on where it was broken off; writes
+experiments/results/inquiry: inquiry.csv, inquiry.png, provenance.json.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import shutil
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from rich.table import Table
+from torch import nn
+
+from experiments.baseline import describe
+from experiments.params import Params, read_params
+from experiments.resume import Resume, code_digest, resuming, weights_digest
+from experiments.stage import RESULTS, console, package_versions, progress_bar, provenance, replaced
+from experiments.suspects import (
+    AS_RELEASED,
+    Compared,
+    Variant,
+    compare,
+    curves_of,
+    fit_head,
+    maps_of,
+    of_contrast,
+    of_log_probability,
+    of_probability,
+    ranks,
+    row_of,
+)
+from experiments.suspicions import (
+    CLASSES,
+    COVERAGE,
+    FOLDER,
+    IMAGES,
+    NORMALISATION,
+    SATURATION,
+    SIZE,
+    SUSPICIONS,
+    TRAINING,
+    Suspicion,
+)
+from vitol.chunks import Chunks
+from vitol.claims_figure import differences_figure
+from vitol.datasets.images import SplitImages, TrainImages
+from vitol.datasets.layout import Layout, needs_validation_cut, with_validation_cut
+from vitol.datasets.register import load
+from vitol.datasets.registered import dataset_root, read_manifest
+from vitol.models import create_model, describe_device, find_device, load_checkpoint, save_checkpoint
+from vitol.snapshots import Snapshots
+from vitol.sources import find_weights
+from vitol.training import train
+from vitol.views import object_sizes
+
+EPOCHS = (1, 2, 4, 8, 12)  # after which the fine-tuned model is looked at
+FEW = 5  # classes on whose images heads of more and more classes are compared
+ANIMALS = range(398)  # of ImageNet-1K's classes, in their usual order
+SEED = 0  # of the fine-tuning
+
+AS_IT_IS = "as ImageNet left it, own prediction"
+SIGNALS = (
+    Variant("log-probability", of_log_probability),
+    Variant("probability", of_probability),
+    Variant("logit minus mean logit", of_contrast),
+)
+ROWS = (
+    Variant("rows not normalised (Eq. 7)", normalize_rows=False),
+    *(
+        Variant(f"gradient x {scale:g}, not normalised", scale=scale, normalize_rows=False)
+        for scale in (0.01, 100)
+    ),
+)
+LAST_HALF = Variant("last half of the blocks", start_block=6)
+
+
+class Bench:
+    """A data set's images, and models' maps of them.
+
+    Args:
+        params: The settings.
+        backbone: The model's name in params.yaml.
+        resume: Where maps are kept while the inquiry is not done.
+    """
+
+    def __init__(self, params: Params, backbone: str, resume: Resume) -> None:
+        self.params, self.backbone, self.resume = params, backbone, resume
+        self.sides = params.backbones[backbone]
+        self.device = find_device()
+        self.weights = find_weights(self.sides.architecture)
+        self.layouts: dict[str, Layout] = {}
+
+    def model(self, classes: int | None) -> nn.Module:
+        """The pretrained model, with its own head or a new one for so many classes."""
+        count = 1000 if classes is None else classes
+        sides = self.sides
+        return create_model(sides.architecture, count, weights=self.weights, options=sides.options).to(
+            self.device
+        )
+
+    def root(self, dataset: str) -> Path:
+        """The folder that the images of a registered data set start from."""
+        return dataset_root(dataset) / read_manifest(dataset)["images"]
+
+    def layout(self, dataset: str) -> Layout:
+        """A registered data set, a validation split cut where the pipeline cuts one."""
+        if dataset not in self.layouts:
+            layout = load(dataset)
+            self.layouts[dataset] = with_validation_cut(layout) if needs_validation_cut(layout) else layout
+        return self.layouts[dataset]
+
+    def images(self, dataset: str, split: str) -> SplitImages:
+        """Images by the test transform."""
+        return SplitImages(self.layout(dataset).splits[split], self.root(dataset), self.sides.image_size)
+
+    def maps(
+        self, name: str, model: nn.Module, dataset: str, variants: Sequence[Variant], of_label: bool
+    ) -> dict[str, np.ndarray]:
+        """AR's and GAR's maps of the test images."""
+        images = self.images(dataset, "test")
+        settings = {
+            "weights": weights_digest(model),
+            "data": read_manifest(dataset)["fingerprint"],
+            "variants": [variant.name for variant in variants],
+            "of_label": of_label,
+            "batch_size": self.params.explain.batch_size,
+            "code": code_digest(),
+            "packages": package_versions(),
+            "device": describe_device(),
+        }
+        folder, _ = self.resume.folder(f"inquire-{name}", settings)
+        chunks = Chunks(folder / "done", len(images), self.params.explain.batch_size)
+        with progress_bar() as bar:
+            task = bar.add_task(name, total=len(images))
+            return maps_of(
+                model.eval(),
+                images,
+                chunks,
+                variants,
+                of_label=of_label,
+                workers=self.params.workers,
+                progress=lambda count: bar.advance(task, count),
+            )
+
+    def compared(
+        self, dataset: str, maps: dict[str, np.ndarray], variant: str, members: np.ndarray
+    ) -> Compared:
+        """AR against GAR on some of the test images."""
+        split = self.layout(dataset).splits["test"]
+        settings = self.params.bootstrap
+        curves = [curves_of(maps[name], split) for name in ("AR", variant)]
+        return compare(*curves, members, settings.replicates, settings.seed)
+
+
+def lines_of(suspicion: Suspicion, found: dict[str, Compared], dataset: str) -> Iterator[dict[str, object]]:
+    """The conditions of a suspicion, the first one the reference."""
+    reference = next(iter(found.values()))
+    for condition, of in found.items():
+        yield {"suspicion": suspicion.title, "dataset": dataset, **row_of(condition, of, reference)}
+
+
+def fine_tuned(bench: Bench, dataset: str, facts: dict[str, Any]) -> Iterator[tuple[int, nn.Module]]:
+    """The model after each of EPOCHS of the baseline's recipe, drawn as the pipeline's baseline of the seed."""
+    recipe, sides = bench.params.datasets[dataset].baseline, bench.sides
+    if recipe is None or recipe.epochs < EPOCHS[-1]:
+        raise ValueError(
+            f"params.yaml has no baseline of {EPOCHS[-1]} epochs for {dataset!r}; the inquiry needs one"
+        )
+    torch.manual_seed(SEED)
+    model = bench.model(len(bench.layout(dataset).classes)).train()
+    images = TrainImages(
+        bench.layout(dataset).splits["train"], bench.root(dataset), sides.image_size, sides.resize, SEED
+    )
+    settings = {
+        "recipe": recipe,
+        "start": weights_digest(model),
+        "data": read_manifest(dataset)["fingerprint"],
+        "code": code_digest(),
+        "packages": package_versions(),
+        "device": describe_device(),
+    }
+    folder, plain = bench.resume.folder("inquire-training", settings)
+    kept = {epoch: folder / f"epoch{epoch}.safetensors" for epoch in EPOCHS}
+    record = {"architecture": sides.architecture, "options": sides.options, "num_classes": model.num_classes}
+    if not all(path.is_file() for path in kept.values()):
+        with progress_bar() as bar:
+            task = bar.add_task("fine-tuning", total=None)
+            epochs = train(
+                model,
+                images,
+                recipe,
+                seed=SEED,
+                workers=bench.params.workers,
+                progress=lambda done, total: bar.update(task, completed=done, total=total),
+                snapshots=Snapshots(folder, plain, bench.params.snapshots.every_seconds),
+            )
+            for epoch in epochs:
+                facts[f"after epoch {epoch.epoch}"] = {"loss": epoch.train_loss, "top1": epoch.train_top1}
+                path = kept.get(epoch.epoch)
+                # Of epochs done before an interruption the record comes again, but not the weights.
+                if path is not None and not path.is_file():
+                    save_checkpoint(path, model, record)
+    for epoch, path in kept.items():
+        yield epoch, load_checkpoint(path, num_classes=model.num_classes)[0].to(bench.device)
+
+
+def inquire(bench: Bench, birds: str, objects: str, facts: dict[str, Any]) -> list[dict[str, object]]:
+    """Every condition of every suspicion, as lines.
+
+    Args:
+        bench: What measures.
+        birds: The data set that is fine-tuned on.
+        objects: ImageNet images.
+        facts: What made the numbers is added.
+    """
+    splits = {name: bench.layout(name).splits["test"] for name in (birds, objects)}
+    every = {name: np.ones(len(split), dtype=bool) for name, split in splits.items()}
+    lines: list[dict[str, object]] = []
+
+    as_it_is = bench.model(None).eval()
+    plain, name = (AS_RELEASED,), AS_RELEASED.name
+    of_objects = bench.maps("ImageNet images", as_it_is, objects, plain, of_label=False)
+    of_birds = bench.maps("birds, ImageNet's head", as_it_is, birds, plain, of_label=False)
+    animals = np.isin(splits[objects].labels, ANIMALS)
+    untouched = bench.compared(birds, of_birds, name, every[birds])
+    lines += lines_of(
+        IMAGES,
+        {
+            f"{objects}, {AS_IT_IS}": bench.compared(objects, of_objects, name, every[objects]),
+            f"{objects}, animals only": bench.compared(objects, of_objects, name, animals),
+            f"{objects}, no animals": bench.compared(objects, of_objects, name, ~animals),
+            f"{birds}, {AS_IT_IS}": untouched,
+        },
+        f"{objects}, {birds}",
+    )
+
+    train_images = bench.images(birds, "train")
+    labels = range(len(bench.layout(birds).classes))
+    few = np.isin(splits[birds].labels, range(FEW))
+    heads = {"1000 classes (ImageNet's head)": bench.compared(birds, of_birds, name, few)}
+    probed = untouched
+    for count in (FEW, 10, len(labels)):
+        probe = copy.deepcopy(as_it_is)
+        fit_head(probe, train_images, labels[:count], bench.params.workers)
+        maps = bench.maps(f"birds, head of {count}", probe, birds, plain, of_label=count == len(labels))
+        heads[f"{count} classes"] = bench.compared(birds, maps, name, few)
+        if count == len(labels):
+            probed = bench.compared(birds, maps, name, every[birds])
+
+    trained = {AS_IT_IS: untouched, "new head on the frozen backbone": probed}
+    model = as_it_is
+    for epoch, model in fine_tuned(bench, birds, facts):
+        maps = bench.maps(f"birds, epoch {epoch}", model, birds, plain, of_label=True)
+        trained[f"{epoch} epoch{'s' * (epoch > 1)}"] = bench.compared(birds, maps, name, every[birds])
+    lines += lines_of(TRAINING, trained, birds)
+    lines += lines_of(CLASSES, heads, f"{birds}, images of {FEW} classes")
+
+    variants = (AS_RELEASED, *SIGNALS, *ROWS, LAST_HALF)
+    maps = bench.maps("birds, variants of GAR", model, birds, variants, of_label=True)
+    found = {v.name: bench.compared(birds, maps, v.name, every[birds]) for v in variants}
+    released = {"the logit, rows normalised": found[name]}
+    lines += lines_of(SATURATION, released | {v.name: found[v.name] for v in SIGNALS}, birds)
+    lines += lines_of(NORMALISATION, released | {v.name: found[v.name] for v in ROWS}, birds)
+    ranked = {"AR": ranks(maps["AR"]), name: ranks(maps[name])}
+    levels = {
+        "ranks of patches instead of values": bench.compared(birds, ranked, name, every[birds]),
+        "GAR of the last half of the blocks": found[LAST_HALF.name],
+    }
+    lines += lines_of(COVERAGE, released | levels, birds)
+
+    for dataset, of in ((birds, maps), (objects, of_objects)):
+        sizes = np.array(object_sizes(splits[dataset].boxes, splits[dataset].sizes))
+        by_size = {
+            f"{dataset}, {size}": bench.compared(dataset, of, name, sizes == size)
+            for size in dict.fromkeys(sorted(set(sizes)))
+        }
+        lines += lines_of(SIZE, by_size, dataset)
+    return lines
+
+
+def render(lines: pd.DataFrame) -> Table:
+    """The lines for a terminal."""
+    table = Table("", "images", "AR", "GAR", "GAR - AR", "change", title_justify="left")
+    table.title = (
+        "Why AR is above GAR on CUB-20: MaxBoxAccV2, paired 95% intervals; change against the first line"
+    )
+    for suspicion in SUSPICIONS:
+        table.add_section()
+        table.add_row(f"[bold]{suspicion.title}[/bold]: refuted if {suspicion.refuted_if}")
+        for row in lines[lines["suspicion"] == suspicion.title].to_dict("records"):
+            numbers = "{difference:+.1f} [{ci_low:+.1f}, {ci_high:+.1f}]".format(**row)
+            change = "{change:+.1f} [{change_low:+.1f}, {change_high:+.1f}]".format(**row)
+            table.add_row(
+                f"  {row['condition']}",
+                str(row["n_images"]),
+                f"{row['ar']:.1f}",
+                f"{row['gar']:.1f}",
+                numbers,
+                "" if np.isnan(row["change"]) else change,
+            )
+    return table
+
+
+def figure(lines: pd.DataFrame, path: Path) -> None:
+    """Plot GAR - AR under every condition."""
+    shown = lines.rename(columns={"suspicion": "group", "condition": "line"}).assign(run="")
+    differences_figure(
+        shown,
+        {"": ""},
+        path,
+        title="Why is AR above GAR on CUB-20?",
+        axis="GAR - AR, MaxBoxAccV2, percentage points",
+        note="Left of 0 AR is the better map. 95% intervals of a paired bootstrap over test images; DeiT-Tiny, one "
+        "seed of training; policy oracle-per-iou.",
+    )
+
+
+def main(birds: str, objects: str, backbone: str) -> None:
+    """Measure, print, and write the numbers, their picture and what made them."""
+    params = read_params()
+    config = {
+        "birds": birds,
+        "objects": objects,
+        "backbone": params.backbones[backbone],
+        "recipe": params.datasets[birds].baseline,
+        "seeds": [SEED],
+        "bootstrap": params.bootstrap,
+        "batch_size": params.explain.batch_size,
+    }
+    with resuming() as resume:
+        bench = Bench(params, backbone, resume)
+        with provenance("inquire", **config) as facts:
+            facts |= {"device": describe_device(), "weights": describe(bench.weights)}
+            lines = pd.DataFrame(inquire(bench, birds, objects, facts)).round(2)
+        with replaced(FOLDER) as folder:
+            lines.to_csv(folder / "inquiry.csv", index=False, lineterminator="\n")
+            figure(lines, folder / "inquiry.png")
+            shutil.copy(RESULTS / "provenance" / "inquire.json", folder / "provenance.json")
+    console.print(render(lines), f"The numbers are in {FOLDER}", sep="\n")
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("--birds", default="cub20", help="the data set that is fine-tuned on")
+    parser.add_argument("--objects", default="ilsvrc300", help="ImageNet images")
+    parser.add_argument("--backbone", default="deit_tiny")
+    given = parser.parse_args()
+    main(given.birds, given.objects, given.backbone)
