@@ -66,7 +66,7 @@ from vitol.training import train
 from vitol.views import object_sizes
 
 EPOCHS = (1, 2, 4, 8, 12)  # after which the fine-tuned model is looked at
-FEW = 5  # classes on whose images heads of more and more classes are compared
+HEADS = (5, 10)  # classes of smaller heads; all heads are compared on the images of the first few classes
 ANIMALS = range(398)  # of ImageNet-1K's classes, in their usual order
 SEED = 0  # of the fine-tuning
 
@@ -248,10 +248,10 @@ def inquire(bench: Bench, birds: str, objects: str, facts: dict[str, Any]) -> li
 
     train_images = bench.images(birds, "train")
     labels = range(len(bench.layout(birds).classes))
-    few = np.isin(splits[birds].labels, range(FEW))
+    few = np.isin(splits[birds].labels, range(HEADS[0]))
     heads = {"1000 classes (ImageNet's head)": bench.compared(birds, of_birds, name, few)}
     probed = untouched
-    for count in (FEW, 10, len(labels)):
+    for count in (*HEADS, len(labels)):
         probe = copy.deepcopy(as_it_is)
         fit_head(probe, train_images, labels[:count], bench.params.workers)
         maps = bench.maps(f"birds, head of {count}", probe, birds, plain, of_label=count == len(labels))
@@ -265,7 +265,7 @@ def inquire(bench: Bench, birds: str, objects: str, facts: dict[str, Any]) -> li
         maps = bench.maps(f"birds, epoch {epoch}", model, birds, plain, of_label=True)
         trained[f"{epoch} epoch{'s' * (epoch > 1)}"] = bench.compared(birds, maps, name, every[birds])
     lines += lines_of(TRAINING, trained, birds)
-    lines += lines_of(CLASSES, heads, f"{birds}, images of {FEW} classes")
+    lines += lines_of(CLASSES, heads, f"{birds}, images of {HEADS[0]} classes")
 
     variants = (AS_RELEASED, *SIGNALS, *ROWS, LAST_HALF)
     maps = bench.maps("birds, variants of GAR", model, birds, variants, of_label=True)
