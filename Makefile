@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PYTHONUNBUFFERED := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env repro run test lint bench notebooks lock clean
+.PHONY: help env repro run ablation test lint bench notebooks lock clean
 
 help: ## show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -27,6 +27,9 @@ run: env ## rebuild them on a registered data set: make run DATASET=cub BACKBONE
 	python -m experiments.select $(DATASET) $(BACKBONE) --seeds $(or $(SEEDS),0) --processes $(or $(PROCESSES),1)
 	dvc repro
 	python -m experiments.compare
+
+ablation: env ## run the ablations of p-ADL, each as a DVC experiment: make ablation [DATASET=mini BACKBONE=small]
+	python -m experiments.ablate $(or $(DATASET),mini) $(or $(BACKBONE),small)
 
 test: env ## run all tests
 	pytest
