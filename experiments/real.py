@@ -53,6 +53,12 @@ rates, with epochs fixed beforehand.
 """
 
 
+ABLATIONS = """\
+## Ablations of p-ADL
+
+Settings of p-ADL at MMp unless the name says otherwise, each fine-tuned like the others from the same baseline
+(`make ablation`). Differences to the control in points with 95% intervals; bold where the interval leaves out 0.
+"""
 WHY = """\
 ## Why is AR above GAR on CUB-20?
 
@@ -151,6 +157,23 @@ class Page:
         lines += [(f"`{run}`", *run_facts(self.records[run])) for run in self.runs]
         return markdown(lines)
 
+    def ablations(self) -> list[str]:
+        """Of every run that has ablations a heading, a table of differences to the control, and the picture."""
+        parts = []
+        for run in self.runs:
+            folder = "-".join(("ablation", *self.cells[run]))
+            if not (self.folder / folder / "ablation.csv").is_file():
+                continue
+            frame = pd.read_csv(self.folder / folder / "ablation.csv").fillna({"map": ""})
+            columns = list(frame[["map", "metric"]].drop_duplicates().itertuples(index=False, name=None))
+            lines: list[tuple[str, ...]] = [("setting", *(name or metric for name, metric in columns))]
+            lines.append(("---",) * len(lines[0]))
+            for setting, rows in frame.groupby("setting", sort=False):
+                of_map = rows.set_index(["map", "metric"])
+                lines.append((f"`{setting}`", *(ablation_cell(of_map.loc[column]) for column in columns)))
+            parts += [f"### {self.names[run]}", markdown(lines), f"![Ablations]({folder}/ablation.png)"]
+        return parts
+
     def logs(self) -> pd.DataFrame:
         """Every epoch of every run: run, model, seed and the columns of its logs."""
         frames = []
@@ -177,6 +200,8 @@ class Page:
             self.provenance(),
             "![Loss and held-out top-1 over epochs](curves.png)",
         ]
+        if ablations := self.ablations():
+            parts += [ABLATIONS, *ablations]
         if inquiry := section(self.folder / "inquiry"):
             parts += [WHY, inquiry, "![GAR - AR under every condition](inquiry/inquiry.png)"]
         return "\n\n".join(part.strip() for part in parts) + "\n"
@@ -206,6 +231,13 @@ def difference_cell(rows: pd.DataFrame) -> str:
     spread = f" ±{row['seed_sd']:.1f}" if row["seeds"] > 1 else ""
     numbers = f"{row['difference']:+.1f} [{row['ci_low']:+.1f}, {row['ci_high']:+.1f}]{spread}"
     return f"{numbers} {SIGNS[row['verdict']]}"
+
+
+def ablation_cell(row: pd.Series) -> str:
+    """A setting's difference to the control, bold where its interval leaves out 0."""
+    low, high = row["difference_low"], row["difference_high"]
+    text = f"{row['difference']:+.1f} [{low:+.1f}, {high:+.1f}]"
+    return f"**{text}**" if low > 0 or high < 0 else text
 
 
 def run_facts(record: dict[str, Any]) -> tuple[str, ...]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import shutil
 from pathlib import Path
 
 import pandas as pd
@@ -127,6 +128,25 @@ def test_the_grid_pointing_game_enters_where_it_was_played(tmp_path, published):
 def test_the_committed_page_is_what_the_committed_numbers_make():
     page = real.Page(COMMITTED, read_params(ROOT / "params.yaml").committed)
     assert (COMMITTED / "real.md").read_text(encoding="utf-8") == page.text()
+
+
+def test_ablations_stand_on_the_page_of_the_run_that_they_are_of(tmp_path):
+    shutil.copytree(COMMITTED / RUN, tmp_path / RUN)
+    page = real.Page(tmp_path, [RUN])
+    assert page.ablations() == [] and "Ablations" not in page.text()
+    rows = [
+        {"setting": setting, "map": name, "metric": metric, "difference": at, "difference_low": at - 1.5,
+         "difference_high": at + 1.5}
+        for setting, at in (("alpha0", 1.0), ("mpm", 2.0)) for name, metric in (("AR", V2), ("", "Top1Cls"))
+    ]  # fmt: skip
+    (tmp_path / f"ablation-{RUN}").mkdir()
+    pd.DataFrame(rows).to_csv(tmp_path / f"ablation-{RUN}" / "ablation.csv", index=False)
+    heading, table, picture = page.ablations()
+    assert heading == "### CUB-20, deit_tiny" and f"ablation-{RUN}/ablation.png" in picture
+    assert table.splitlines()[0] == "| setting | AR | Top1Cls |"
+    plain, bold = "+1.0 [-0.5, +2.5]", "**+2.0 [+0.5, +3.5]**"
+    assert table.splitlines()[2:] == [f"| `alpha0` | {plain} | {plain} |", f"| `mpm` | {bold} | {bold} |"]
+    assert all(part in page.text() for part in (heading, table, picture))
 
 
 def test_a_run_of_an_unknown_data_set_or_of_several_is_refused_by_name():
