@@ -7,7 +7,8 @@
 Needs the grid's results for that data set and backbone, the control at least (`make repro`, or `make run`). A setting
 fine-tunes, makes maps and measures one model; one that DVC has in its cache costs seconds, so that the same command
 goes on where it was broken off. It runs in a copy of the project (see `experiments.project_copy`): params.yaml,
-dvc.lock and results/ stay as they are. Written after every setting: experiments/results/ablation-DATASET-BACKBONE.
+dvc.lock and results/ stay as they are. Writes experiments/results/ablation-DATASET-BACKBONE: table and record after
+every setting, the figure at the end.
 """
 
 from __future__ import annotations

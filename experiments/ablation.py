@@ -18,6 +18,7 @@ from experiments.replicates import REPLICATES, read_replicates
 from experiments.resume import digest
 from experiments.stage import RESULTS, console, scores_folder
 from experiments.tabulate import COMMITTED
+from vitol import padl
 from vitol.ablation_figure import PANELS, RATES, THRESHOLDS
 from vitol.accuracy import paired_difference
 from vitol.atomic import atomic_file
@@ -28,6 +29,7 @@ COPIES = RESULTS / "ablation"
 TABLE, RECORD = "ablation.csv", "provenance.json"
 ENDS = ["difference", "difference_low", "difference_high"]
 STAGES = ("finetune", "explain", "localize")  # what a setting runs
+PADL_CODE = Path(padl.__file__)  # what settings depend on and the control does not
 # What is measured of every setting: map, metric, policy.
 MEASURED = [(name, metric, POLICY if name else "") for name, metric, _ in PANELS]
 
@@ -168,14 +170,15 @@ def is_of(records: dict[str, Any], cell: Cell, setting: Setting, params: Params)
 class Ablation:
     """The results of a cell's settings: those of earlier calls, and every new one as soon as it is there.
 
-    Differences to another control, of other seeds or other code say, cannot stand beside new ones: they are left out.
+    Differences to another control, and those made by other code of p-ADL, cannot stand beside new ones: they are left
+    out.
     """
 
     def __init__(self, cell: Cell, params: Params) -> None:
         self.cell, self.params = cell, params
         control = cell.scores("control")
         files = (control / "measurements.csv", control / REPLICATES)
-        self._control = digest(*(path.read_bytes() for path in files))
+        self._control = digest(*(path.read_bytes() for path in (*files, PADL_CODE)))
         self.frame = pd.DataFrame(columns=COLUMNS)
         self._records: dict[str, Any] = {}
         table, record = cell.kept / TABLE, cell.kept / RECORD

@@ -6,6 +6,8 @@ difference has. A run's verdict on it comes from the paired difference on the ru
 
 from __future__ import annotations
 
+import json
+from math import hypot
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -17,24 +19,43 @@ from vitol.datasets.splits import TEST_CUT
 from vitol.measurements import read_scores
 from vitol.tables import PAPER_DATASETS
 
-Verdict = Literal["holds", "reversed", "open"]
+Verdict = Literal["holds", "reversed", "open", "one training"]
 
 V2 = "MaxBoxAccV2"
 FOLLOWS = "GridPointing"  # of `experiments.follow`: the part of a map on its own class's image, percent
 PAPER_BACKBONE = "DeiT-B"  # the one that Tables 3 and 4 are of
+# 97.5% quantiles of Student's t for so many seeds: with few of them their own spread is hardly known.
+T_OF_SEEDS = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365, 9: 2.306, 10: 2.262}
 COLUMNS = [
-    *("claim", "comparison", "metric", "policy", "sign", *(f"paper {name}" for name in PAPER_DATASETS)),
+    *(
+        "claim",
+        "comparison",
+        "stated",
+        "metric",
+        "policy",
+        "sign",
+        *(f"paper {name}" for name in PAPER_DATASETS),
+    ),
     *("run", "dataset", "backbone", "difference", "ci_low", "ci_high", "seed_sd", "seeds", "n_images"),
     "verdict",
 ]
 
 
 class Comparison(NamedTuple):
-    """One difference: a minus b. Of the paper, b may be another model than of ours (`paper_b`)."""
+    """One difference: a minus b.
+
+    Attributes:
+        title: What is compared, for people.
+        a: A model's map.
+        b: Another model's, or another map.
+        stated: Whether the paper makes this comparison; one of ours beside it does not count for the claim.
+        paper_b: The model that the paper compares a with, where it is not b's.
+    """
 
     title: str
     a: Side
     b: Side
+    stated: bool
     paper_b: str = ""
 
 
@@ -48,71 +69,104 @@ class Claim(NamedTuple):
     comparisons: tuple[Comparison, ...]
 
 
-def _of_models(a: str, b: str, *maps: str, paper_b: str = "") -> tuple[Comparison, ...]:
+def _of_models(a: str, b: str, stated: str, others: str = "", paper_b: str = "") -> tuple[Comparison, ...]:
     pair = f"{MODELS[a].title} - {MODELS[b].title}"
+    maps = {name: name in stated.split(",") for name in f"{stated},{others}".rstrip(",").split(",")}
     return tuple(
-        Comparison(f"{pair}, {name or 'top-1'}", Side(a, name), Side(b, name), paper_b)
-        for name in maps or ("",)
+        Comparison(f"{pair}, {name or 'top-1'}", Side(a, name), Side(b, name), said, paper_b)
+        for name, said in maps.items()
     )
 
 
-def _of_maps(a: str, b: str, *models: str) -> tuple[Comparison, ...]:
+def _of_maps(a: str, b: str, models: dict[str, bool]) -> tuple[Comparison, ...]:
     return tuple(
-        Comparison(f"{a} - {b}, {MODELS[model].title}", Side(model, a), Side(model, b)) for model in models
+        Comparison(f"{a} - {b}, {MODELS[model].title}", Side(model, a), Side(model, b), said)
+        for model, said in models.items()
     )
 
 
 CLAIMS = (
     Claim(
         "p-ADL localizes better",
-        "Table 3: with p-ADL above without, for AR and GAR. (There without p-ADL is the model before the additional "
+        'Table 3: with p-ADL above without, for AR and GAR. (There "without" is the model before the additional '
         "epochs; here it is the control, which had the same epochs without p-ADL.)",
         V2,
         1,
-        _of_models("mmp", "control", "AR", "GAR", "LRP", paper_b="baseline"),
+        _of_models("mmp", "control", "AR,GAR", "LRP", paper_b="baseline"),
     ),
     Claim(
         "p-ADL costs classification",
-        "Section 3.1: dropping informative patches may lead to misclassification; the paper has no Top-1 Cls without "
-        "p-ADL to compare with.",
+        "Section 3.1 grants that dropped patches may lead to misclassification, and has the importance map counter it; "
+        "the paper gives Top-1 Cls with p-ADL only (Table 2), nothing to compare it with.",
         "Top1Cls",
         -1,
-        _of_models("mmp", "control"),
+        _of_models("mmp", "control", ""),
     ),
     Claim(
         "GAR beats AR",
         "Table 3: GAR above AR, with and without p-ADL.",
         V2,
         1,
-        _of_maps("GAR", "AR", "baseline", "mmp"),
+        _of_maps("GAR", "AR", {"baseline": True, "mmp": True}),
     ),
     Claim(
         "LRP beats GAR",
-        "Table 1: Ours-LRP above Ours-GAR in MaxBoxAccV2, with p-ADL.",
+        "Table 1: Ours-LRP above Ours-GAR, with p-ADL, for DeiT-B. For DeiT-S the paper's Table 2 (GT-known Loc, Top-1 "
+        "Loc) and the release's README (MaxBoxAccV2) have GAR above LRP.",
         V2,
         1,
-        _of_maps("LRP", "GAR", "baseline", "mmp"),
+        _of_maps("LRP", "GAR", {"mmp": True, "baseline": False}),
     ),
     Claim(
         "MMp beats MpM",
-        "Table 4, which is measured with LRP: p-ADL after the MLP above p-ADL between attention and MLP.",
+        "Table 4: p-ADL after the MLP above p-ADL between attention and MLP. The table names no map; its numbers of "
+        "MMp are those of LRP.",
         V2,
         1,
-        _of_models("mmp", "mpm", "LRP", "GAR", "AR"),
+        _of_models("mmp", "mpm", "LRP", "GAR,AR"),
     ),
     Claim(
         "Maps follow the class",
-        "Section 1: GAR's maps depend on the class asked for. Measured by the grid pointing game: the part of a map "
-        "that lies on the image of its class among four, where a class-agnostic map such as AR gets 25%.",
+        "Section 1: GAR's maps depend on the class asked for, and section 3.2 has LRP's do so too. Measured by the "
+        "grid pointing game: four test images of different classes, all right for every checkpoint, in one mosaic; the "
+        "part of a map that lies on the image of its class, where a class-agnostic map such as AR gets 25%. Its "
+        "intervals are over mosaics.",
         FOLLOWS,
         1,
-        (*_of_maps("GAR", "AR", "baseline"), *_of_maps("LRP", "AR", "baseline")),
+        (
+            *_of_maps("GAR", "AR", {"baseline": True, "mmp": True}),
+            *_of_maps("LRP", "AR", {"baseline": True, "mmp": True}),
+        ),
     ),
 )
 
 
+def with_seeds(
+    difference: float, ci_low: float, ci_high: float, seed_sd: float, seeds: int
+) -> tuple[float, float]:
+    """The 95% interval over images, widened by that of the mean over seeds (Student's t).
+
+    Args:
+        difference: Of the mean over seeds.
+        ci_low: Lower end of its interval over images.
+        ci_high: Its upper end.
+        seed_sd: Standard deviation of the seeds' differences; not used for one seed.
+        seeds: How many there are.
+    """
+    spread = 0.0 if seeds < 2 else T_OF_SEEDS.get(seeds, 2.262) * seed_sd / seeds**0.5
+    down, up = max(difference - ci_low, 0), max(ci_high - difference, 0)
+    return difference - hypot(down, spread), difference + hypot(up, spread)
+
+
 def verdict_of(
-    difference: float, ci_low: float, ci_high: float, sign: int, seed_sd: float = float("nan"), seeds: int = 1
+    difference: float,
+    ci_low: float,
+    ci_high: float,
+    sign: int,
+    *,
+    seed_sd: float = float("nan"),
+    seeds: int = 1,
+    trained: bool = False,
 ) -> Verdict:
     """What a run says of a claim.
 
@@ -121,22 +175,24 @@ def verdict_of(
         ci_low: Lower end of its 95% interval over images.
         ci_high: Its upper end.
         sign: Of the paper's difference, 1 or -1.
-        seed_sd: Standard deviation of the seeds' differences; NaN for one seed.
+        seed_sd: Standard deviation of the seeds' differences.
         seeds: How many there are.
+        trained: Whether the two sides are two trainings, so that one seed of each says nothing of the next.
 
     Returns:
-        "holds" or "reversed" if the interval leaves out 0 and, with several seeds, the difference is more than twice
-        the standard error of their mean; else "open".
+        "holds" or "reversed" if both the interval over images and the one widened by the seeds leave out 0; else
+        "open". "one training" instead of these two, where there is one seed of two trainings.
 
     >>> verdict_of(2.0, 0.5, 3.5, sign=1)
     'holds'
-    >>> verdict_of(2.0, 0.5, 3.5, sign=1, seed_sd=3.0, seeds=3)
+    >>> verdict_of(2.0, 0.5, 3.5, sign=1, seed_sd=1.0, seeds=3)
     'open'
     """
-    beyond_images = ci_low > 0 or ci_high < 0
-    beyond_seeds = seeds < 2 or abs(difference) > 2 * seed_sd / seeds**0.5
-    if not (beyond_images and beyond_seeds):
+    low, high = with_seeds(difference, ci_low, ci_high, seed_sd, seeds)
+    if not (min(low, ci_low) > 0 or max(high, ci_high) < 0):
         return "open"
+    if trained and seeds < 2:
+        return "one training"
     return "holds" if difference * sign > 0 else "reversed"
 
 
@@ -170,11 +226,24 @@ def read_run(folder: Path, run: str) -> pd.DataFrame:
     Args:
         folder: experiments/results.
         run: Such as "cub20-deit_tiny".
+
+    Raises:
+        ValueError: If the game was played with checkpoints of other seeds.
     """
     frames = [read_scores(folder / run / "differences.csv")]
-    game = folder / f"follow-{run}" / "differences.csv"
-    if game.is_file():
-        rows = pd.read_csv(game)
+    ((dataset, backbone),) = set(frames[0][["dataset", "backbone"]].itertuples(index=False, name=None))
+    game = folder / f"follow-{dataset}-{backbone}"
+    if game.is_dir():
+        played = json.loads((game / "provenance.json").read_text(encoding="utf-8"))["config"]["seeds"]
+        trained = json.loads((folder / run / "provenance.json").read_text(encoding="utf-8"))["params"][
+            "seeds"
+        ]
+        if played != trained:
+            raise ValueError(
+                f"{game} was played with seeds {played}, {folder / run} is of seeds {trained}; play it again with "
+                f"`python -m experiments.follow {dataset} {backbone}`"
+            )
+        rows = pd.read_csv(game / "differences.csv")
         shared = {"subset": "all", "metric": FOLLOWS, "policy": "", "n_images": 4 * rows["n_mosaics"]}
         frames.append(rows.assign(**shared, model_a=rows["model"], model_b=rows["model"]))
     return pd.concat(frames, ignore_index=True)[list(frames[0].columns)]
@@ -212,10 +281,14 @@ def claim_table(folder: Path, published: pd.DataFrame, runs: list[str], policy: 
                 numbers = [row[name] for name in ("difference", "ci_low", "ci_high", "seed_sd")]
                 difference, low, high, spread = map(float, numbers)
                 seeds = int(row["seeds"])
-                verdict = verdict_of(difference, low, high, claim.sign, spread, seeds)
+                trained = comparison.a.model != comparison.b.model
+                verdict = verdict_of(
+                    difference, low, high, claim.sign, seed_sd=spread, seeds=seeds, trained=trained
+                )
                 rows.append(
                     (
-                        *(claim.title, comparison.title, claim.metric, at, claim.sign, *papers, run),
+                        *(claim.title, comparison.title, comparison.stated, claim.metric, at, claim.sign),
+                        *(*papers, run),
                         *(row["dataset"], row["backbone"], difference, low, high, spread, seeds),
                         *(int(row["n_images"]), verdict),
                     )

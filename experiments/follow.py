@@ -1,7 +1,7 @@
 """Do maps follow the class? The grid pointing game (`vitol.class_grid`) on the checkpoints of a run of the grid.
 
     python -m experiments.follow cub20 deit_tiny                            # every model and seed of params.yaml
-    python -m experiments.follow mini small --models baseline --images 200  # a look at one model
+    python -m experiments.follow mini small --models baseline --images 200  # a look at one model, not kept
 
 Mosaics are made of test images that every model and seed asked for classifies correctly at full size, so that all
 of them play on the same mosaics and every difference is paired. Needs the stages `prepare`, `baseline` and
@@ -193,7 +193,7 @@ def main(
         dataset: Of the grid.
         backbone: Of the grid.
         models: Of the grid; None for all.
-        images: How many test images are looked at, drawn at random; None for all.
+        images: How many test images are looked at, drawn at random, to print the scores alone; None for all.
 
     Raises:
         ValueError: As `checked_study`; or too few images are classified correctly for one mosaic.
@@ -219,17 +219,19 @@ def main(
             facts["device"] = describe_device()
             found = play(study, images, resume, facts)
         scores, means, differences = tables(study, found)
-        with replaced(folder) as new:
-            scores.to_csv(new / "follow.csv", index=False, lineterminator="\n")
-            differences.to_csv(new / "differences.csv", index=False, lineterminator="\n")
-            title = f"{dataset}, {backbone}: do maps follow the class?"
-            class_grid_figure(for_people(means), for_people(scores), title, new / "follow.png")
-            shutil.copy(RESULTS / "provenance" / f"{study.name}.json", new / "provenance.json")
+        if images is None:
+            with replaced(folder) as new:
+                scores.to_csv(new / "follow.csv", index=False, lineterminator="\n")
+                differences.to_csv(new / "differences.csv", index=False, lineterminator="\n")
+                title = f"{dataset}, {backbone}: do maps follow the class?"
+                class_grid_figure(for_people(means), for_people(scores), title, new / "follow.png")
+                shutil.copy(RESULTS / "provenance" / f"{study.name}.json", new / "provenance.json")
     console.print(render(study, means, differences))
     counts = facts["images"]
     console.print(
         f"{counts['correct_by_all']} of {counts['looked_at']} images are classified correctly by every checkpoint "
-        f"({len(study.runs)}); {counts['in_mosaics']} of them took part. The numbers are in {folder}"
+        f"({len(study.runs)}); {counts['in_mosaics']} of them took part. "
+        + (f"The numbers are in {folder}" if images is None else "A look at some images is not kept.")
     )
     return scores
 
@@ -239,6 +241,8 @@ if __name__ == "__main__":
     parser.add_argument("dataset", help="of the grid of params.yaml")
     parser.add_argument("backbone", help="of the grid of params.yaml")
     parser.add_argument("--models", nargs="+", choices=MODELS, help="all of the grid if not given")
-    parser.add_argument("--images", type=int, help="look at so many test images only, drawn at random")
+    parser.add_argument(
+        "--images", type=int, help="look at so many test images only, drawn at random, and keep nothing"
+    )
     given = parser.parse_args()
     main(given.dataset, given.backbone, given.models, given.images)

@@ -41,10 +41,9 @@ def main(dataset: str) -> None:
             (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         else:
             mini.unpack(Path(source) / ARCHIVE, folder)
-        counts = {
-            path.parent.name: len(read_split(path.parent)) for path in sorted(folder.glob("*/image_ids.txt"))
-        }
-        facts["images"] = counts
+    counts = {
+        path.parent.name: len(read_split(path.parent)) for path in sorted(folder.glob("*/image_ids.txt"))
+    }
     console.print(f"{dataset}: " + ", ".join(f"{count} {name}" for name, count in counts.items()) + " images")
 
 

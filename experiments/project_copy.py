@@ -77,7 +77,7 @@ def run_experiment(
         roots: Environment variables that say where registered images lie.
 
     Raises:
-        ValueError: If a stage fails.
+        ValueError: If a stage fails, or DVC leaves no experiment.
     """
     command = experiment_command(name, values, target)
     with subprocess.Popen(command, cwd=copy, env={**environment(), **roots}) as running:
@@ -92,6 +92,8 @@ def run_experiment(
             "the same command again: it goes on from here"
         )
     ref = git("for-each-ref", "--format=%(refname)", f"refs/exps/*/*/{name}", folder=copy).strip()
+    if not ref:
+        raise ValueError(f"{name}: `dvc exp run` ended well, but left no experiment of this name in {copy}")
     git("fetch", "--quiet", "--no-tags", "--no-auto-gc", "--force", str(copy.resolve()), f"{ref}:{ref}")
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 from experiments.differences import grid_differences
 from experiments.params import Params, is_registered, read_params
-from experiments.stage import RESULTS, checkpoint_path, console, sanity_folder
+from experiments.stage import RESULTS, checkpoint_path, console, data_folder, sanity_folder
 from experiments.tabulate import COMMITTED, grid_measurements
+from vitol.datasets.splits import read_split
 
 NO_IMAGES = ("subsets", "policies", "views")  # pictures of numbers
 
@@ -49,6 +50,17 @@ def used(params: Params) -> dict[str, Any]:
     return content
 
 
+def image_counts(params: Params) -> dict[str, dict[str, int]]:
+    """How many images every split of the grid's data sets has, a validation split that was cut included."""
+    return {
+        dataset: {
+            path.parent.name: len(read_split(path.parent))
+            for path in sorted(data_folder(dataset).glob("*/image_ids.txt"))
+        }
+        for dataset in params.grid.datasets
+    }
+
+
 def main(name: str) -> None:
     """Write measurements, differences, provenance, sanity checks, epoch logs and our own pictures of the grid's run."""
     params = read_params()
@@ -70,7 +82,8 @@ def main(name: str) -> None:
         if not path.is_file():
             raise ValueError(f"{path} is missing; run `dvc repro` for this grid first")
     stages = {stage: json.loads(path.read_text(encoding="utf-8")) for stage, path in records.items()}
-    text = json.dumps({"params": used(params), "stages": stages}, indent=1, sort_keys=True)
+    made = {"params": used(params), "images": image_counts(params), "stages": stages}
+    text = json.dumps(made, indent=1, sort_keys=True)
     folder = COMMITTED / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset
 
+from experiments.suspicions import Expected, outcome
 from vitol.accuracy import Measurement, measure
 from vitol.attention import capture_attention
 from vitol.bootstrap import interval
@@ -198,26 +199,39 @@ def compare(ar: np.ndarray, gar: np.ndarray, members: np.ndarray, replicates: in
     return Compared(*found)
 
 
-def row_of(condition: str, of: Compared, reference: Compared) -> dict[str, object]:
+def row_of(condition: str, of: Compared, reference: Compared | None, expected: Expected) -> dict[str, object]:
     """A condition as a line: AR, GAR, their difference, and how far that is from the reference's difference.
 
-    On the same images the change is paired; on other images both sides were resampled by themselves.
+    Args:
+        condition: For people.
+        of: What was measured under it.
+        reference: What it is compared with: on the same images and resamples, so that the change is paired, or on
+            images that have none in common. None for a reference itself.
+        expected: Which way the suspicion says that the difference moves.
     """
     low, high = interval(of.replicates)
-    change_low, change_high = interval(of.replicates - reference.replicates)
-    is_reference = of is reference
-    return {
+    line = {
         "condition": condition,
         "ar": of.ar.value,
         "gar": of.gar.value,
         "difference": of.difference,
         "ci_low": low,
         "ci_high": high,
-        "change": np.nan if is_reference else of.difference - reference.difference,
-        "change_low": np.nan if is_reference else change_low,
-        "change_high": np.nan if is_reference else change_high,
+        "change": np.nan,
+        "change_low": np.nan,
+        "change_high": np.nan,
+        "outcome": "",
         "n_images": of.ar.n_images,
     }
+    if reference is not None:
+        low, high = interval(of.replicates - reference.replicates)
+        line |= {
+            "change": of.difference - reference.difference,
+            "change_low": low,
+            "change_high": high,
+            "outcome": outcome(expected, low, high),
+        }
+    return line
 
 
 def fit_head(model: nn.Module, images: SplitImages, labels: Sequence[int], workers: int) -> None:
@@ -230,6 +244,9 @@ def fit_head(model: nn.Module, images: SplitImages, labels: Sequence[int], worke
         images: Train images, by the test transform.
         labels: The classes that the head knows, in the order of its outputs; images of others are left out.
         workers: Processes that decode images.
+
+    Raises:
+        ValueError: If the regression did not converge.
     """
     device = next(model.parameters()).device
     known = list(labels)
@@ -254,4 +271,12 @@ def fit_head(model: nn.Module, images: SplitImages, labels: Sequence[int], worke
         return value
 
     optimizer.step(loss)  # type: ignore[arg-type]
+    steepest = max(
+        float(parameter.grad.abs().max()) for parameter in head.parameters() if parameter.grad is not None
+    )
+    if not steepest < 1e-2:
+        raise ValueError(
+            f"the head for {len(known)} classes is not fitted: its loss still has a slope of {steepest:.2g}; look at "
+            "the features, are they finite?"
+        )
     model.head = head.requires_grad_(False)

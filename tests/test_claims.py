@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from experiments import claims, real
+from experiments import claims, real, run_facts
 from experiments.claims import CLAIMS, FOLLOWS, V2, claim_table, paper_difference, read_run, verdict_of
 from experiments.differences import COLUMNS, pairs
 from experiments.params import read_params
@@ -35,7 +35,7 @@ def comparison(claim: str, title: str) -> tuple[claims.Claim, claims.Comparison]
 
 
 @pytest.mark.parametrize(
-    ("numbers", "sign", "seeds", "expected"),
+    ("numbers", "sign", "options", "expected"),
     [
         ((1.0, 0.1, 2.0), 1, {}, "holds"),
         ((1.0, 0.1, 2.0), -1, {}, "reversed"),
@@ -43,13 +43,23 @@ def comparison(claim: str, title: str) -> tuple[claims.Claim, claims.Comparison]
         ((-1.0, -2.0, -0.1), 1, {}, "reversed"),
         ((1.0, 0.0, 2.0), 1, {}, "open"),  # the interval holds 0
         ((-1.0, -2.0, 0.0), 1, {}, "open"),
-        ((1.0, 0.1, 2.0), 1, {"seed_sd": 0.8, "seeds": 3}, "holds"),  # 2 x 0.8 / sqrt(3) = 0.92
-        ((1.0, 0.1, 2.0), 1, {"seed_sd": 0.9, "seeds": 3}, "open"),  # 1.04
-        ((1.0, 0.1, 2.0), 1, {"seed_sd": math.nan, "seeds": 1}, "holds"),
+        ((-0.5, 0.1, 2.0), 1, {}, "open"),  # interval and value disagree: thresholds were chosen again
+        ((1.0, 0.1, 2.0), 1, {"trained": True}, "one training"),
+        ((1.0, -0.1, 2.0), 1, {"trained": True}, "open"),
+        # 4.303 x sd / sqrt(3), with 0.6 below by images: sqrt(0.36 + (2.484 sd)^2) < 1 up to sd = 0.322
+        ((1.0, 0.4, 2.0), 1, {"seed_sd": 0.32, "seeds": 3, "trained": True}, "holds"),
+        ((1.0, 0.4, 2.0), 1, {"seed_sd": 0.33, "seeds": 3, "trained": True}, "open"),
+        (
+            (1.0, 0.4, 2.0),
+            1,
+            {"seed_sd": 0.08, "seeds": 2, "trained": True},
+            "holds",
+        ),  # 12.706 / sqrt(2) x 0.08 = 0.72
+        ((1.0, 0.4, 2.0), 1, {"seed_sd": 0.10, "seeds": 2, "trained": True}, "open"),
     ],
 )
-def test_a_verdict_needs_the_images_and_the_seeds(numbers, sign, seeds, expected):
-    assert verdict_of(*numbers, sign=sign, **seeds) == expected
+def test_a_verdict_needs_the_images_and_the_seeds(numbers, sign, options, expected):
+    assert verdict_of(*numbers, sign=sign, **options) == expected
 
 
 @pytest.mark.parametrize(
@@ -93,6 +103,7 @@ def difference(model_a: str, map_a: str, model_b: str, map_b: str, **other: obje
 def write_run(folder: Path, rows: list[dict], run: str = RUN) -> None:
     (folder / run).mkdir(parents=True)
     pd.DataFrame(rows)[COLUMNS].to_csv(folder / run / "differences.csv", index=False)
+    (folder / run / "provenance.json").write_text(json.dumps({"params": {"seeds": [0, 1, 2]}}))
 
 
 def test_a_claims_rows_come_from_the_runs_differences(tmp_path, published):
@@ -113,16 +124,27 @@ def test_a_claims_rows_come_from_the_runs_differences(tmp_path, published):
     assert other.loc["GAR - AR, baseline", ["n_images", "verdict"]].tolist() == [200, "holds"]
 
 
-def test_the_grid_pointing_game_enters_where_it_was_played(tmp_path, published):
-    write_run(tmp_path, [difference("baseline", "GAR", "baseline", "AR")])
-    assert (read_run(tmp_path, RUN)["metric"] == V2).all()
-    game = {"dataset": "cub20", "backbone": "deit_tiny", "model": "baseline", "map_a": "GAR", "map_b": "AR"}
-    game |= {"difference": 6.0, "ci_low": 5.0, "ci_high": 7.0, "seed_sd": None, "n_mosaics": 50, "seeds": 1}
-    (tmp_path / f"follow-{RUN}").mkdir()
-    pd.DataFrame([game]).to_csv(tmp_path / f"follow-{RUN}" / "differences.csv", index=False)
-    table = claim_table(tmp_path, published, [RUN], "oracle-per-iou")
+@pytest.mark.parametrize(
+    ("run", "dataset", "backbone"), [(RUN, "cub20", "deit_tiny"), ("mini", "mini", "small")]
+)
+def test_the_grid_pointing_game_enters_where_it_was_played(tmp_path, published, run, dataset, backbone):
+    cell = {"dataset": dataset, "backbone": backbone}
+    write_run(tmp_path, [difference("baseline", "GAR", "baseline", "AR", **cell)], run)
+    assert (read_run(tmp_path, run)["metric"] == V2).all()
+    game = {**cell, "model": "baseline", "map_a": "GAR", "map_b": "AR"}
+    game |= {"difference": 6.0, "ci_low": 5.0, "ci_high": 7.0, "seed_sd": 0.1, "n_mosaics": 50, "seeds": 3}
+    folder = tmp_path / f"follow-{dataset}-{backbone}"
+    folder.mkdir()
+    pd.DataFrame([game]).to_csv(folder / "differences.csv", index=False)
+    (folder / "provenance.json").write_text(json.dumps({"config": {"seeds": [0, 1, 2]}}))
+    table = claim_table(tmp_path, published, [run], "oracle-per-iou")
     row = table[table["claim"] == "Maps follow the class"].iloc[0]
     assert (row["metric"], row["difference"], row["n_images"], row["verdict"]) == (FOLLOWS, 6.0, 200, "holds")
+    (folder / "provenance.json").write_text(json.dumps({"config": {"seeds": [0]}}))
+    with pytest.raises(
+        ValueError, match=rf"was played with seeds \[0\], .*{run} is of seeds \[0, 1, 2\]; play"
+    ):
+        read_run(tmp_path, run)
 
 
 def test_the_committed_page_is_what_the_committed_numbers_make():
@@ -141,6 +163,8 @@ def test_ablations_stand_on_the_page_of_the_run_that_they_are_of(tmp_path):
     ]  # fmt: skip
     (tmp_path / f"ablation-{RUN}").mkdir()
     pd.DataFrame(rows).to_csv(tmp_path / f"ablation-{RUN}" / "ablation.csv", index=False)
+    assert len(page.ablations()) == 2  # the picture comes when all settings are done
+    (tmp_path / f"ablation-{RUN}" / "ablation.png").touch()
     heading, table, picture = page.ablations()
     assert heading == "### CUB-20, deit_tiny" and f"ablation-{RUN}/ablation.png" in picture
     assert table.splitlines()[0] == "| setting | AR | Top1Cls |"
@@ -149,27 +173,73 @@ def test_ablations_stand_on_the_page_of_the_run_that_they_are_of(tmp_path):
     assert all(part in page.text() for part in (heading, table, picture))
 
 
-def test_a_run_of_an_unknown_data_set_or_of_several_is_refused_by_name():
+def test_a_run_of_an_unknown_data_set_or_of_several_is_refused_by_name(tmp_path):
     def record(datasets: dict) -> dict:
         return {"params": {"grid": {"datasets": datasets, "backbones": ["small"]}}}
 
-    assert real.cell_of("mini", record({"mini": "data/mini"})) == ("mini", "small")
+    assert run_facts.cell_of("mini", record({"mini": "data/mini"})) == ("mini", "small")
     with pytest.raises(
         ValueError, match=r"run 'cars-small' is of \[\('cars', 'small'\)\]; needed: one data set"
     ):
-        real.cell_of("cars-small", record({"cars": "registered/cars.json"}))
+        run_facts.cell_of("cars-small", record({"cars": "registered/cars.json"}))
     with pytest.raises(ValueError, match="needed: one data set with one backbone"):
-        real.cell_of("two", record({"mini": "data/mini", "cub20": "registered/cub20.json"}))
+        run_facts.cell_of("two", record({"mini": "data/mini", "cub20": "registered/cub20.json"}))
+    with pytest.raises(
+        ValueError, match="names the committed run 'gone', but .* does not exist; make it with"
+    ):
+        run_facts.read_record(tmp_path, "gone")
 
 
 def test_what_made_a_run_is_read_from_its_record():
-    record = json.loads((COMMITTED / RUN / "provenance.json").read_text())
-    images, seeds, training, device, hours, commits, again = real.run_facts(record)
-    assert images.endswith("/ 585") and device and float(hours) > 0 and commits
-    assert training == "12 x 32; 6 x " + training.rpartition(" ")[2]
-    assert again == f'`make run DATASET=cub20 BACKBONE=deit_tiny SEEDS="{seeds}"`'
-    record["stages"]["prepare-cub20"]["images"] = {"test": 585, "train": 540, "val": 60}
-    assert real.run_facts(record)[0] == "540 / 60 / 585"
+    seconds = {"commit": "0123456789ab", "wall_seconds": 1800.0}
+    record = {
+        "params": {
+            "seeds": [0, 1],
+            "grid": {"datasets": {"cub20": "registered/cub20.json"}, "backbones": ["deit_tiny"]},
+            "datasets": {"cub20": {"baseline": {"epochs": 12, "batch_size": 32}, "finetune": None}},
+        },
+        "images": {"cub20": {"train": 540, "test": 585}},
+        "stages": {
+            "baseline": {**seconds, "seed0": {"device": "CPU"}, "seed1": {"device": "CPU"}},
+            "explain": {**seconds, "device": "GPU", "commit": "fedcba987654"},
+        },
+    }
+    again = '`make run DATASET=cub20 BACKBONE=deit_tiny SEEDS="0 1"`'
+    expected = ("540 / - / 585", "0 1", "12 x 32; none", "CPU; GPU", "1.0", "0123456 fedcba9", again)
+    assert run_facts.run_facts(record) == expected
+    record["params"]["grid"]["datasets"] = {"mini": "data/mini"}
+    record["params"]["datasets"] = {"mini": {"baseline": None, "finetune": None}}
+    assert run_facts.run_facts(record)[-1] == "`make repro`"
+
+
+def test_a_claims_line_counts_the_papers_comparisons_on_photographs():
+    page = real.Page(COMMITTED, [RUN, "mini"])
+    rows = pd.DataFrame(
+        {
+            "dataset": ["cub20", "cub20", "cub20", "mini"],
+            "stated": [True, True, False, True],
+            "verdict": ["holds", "open", "reversed", "reversed"],
+        }
+    )
+    assert page.overall(rows) == "on photographs holds 1x, open 1x"
+    assert page.overall(rows[3:]) == page.overall(rows[:0]) == "not run on photographs"
+
+
+def test_the_second_table_counts_the_verdicts_that_other_thresholds_change(tmp_path):
+    shutil.copytree(COMMITTED / "mini", tmp_path / "mini")
+    sides = ("baseline", "GAR", "baseline", "AR")
+    other = {"dataset": "mini", "backbone": "small", "seeds": 1}
+    rows = [
+        difference(*sides, **other),
+        difference(
+            *sides, policy="validation", difference=0.1, ci_low=-1.0, ci_high=1.0, n_images=7, **other
+        ),
+    ]
+    pd.DataFrame(rows)[COLUMNS].to_csv(tmp_path / "mini" / "differences.csv", index=False)
+    text = real.Page(tmp_path, ["mini"]).by_policy()
+    assert text.startswith("1 of 1 verdicts change.")
+    line = "| GAR - AR, baseline | mini, small | +1.0 [+0.5, +1.5] holds | +0.1 [-1.0, +1.0] open | 7 |"
+    assert text.splitlines()[-1] == line
 
 
 def test_the_figures_are_drawn_alike_every_time(tmp_path):

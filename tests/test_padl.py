@@ -114,6 +114,11 @@ def test_a_setting_outside_0_to_1_is_refused_by_name(setting, value):
         PatchAttentionDropout(**{setting: value})
 
 
+def test_fewer_spared_tokens_than_none_are_refused():
+    with pytest.raises(ValueError, match="spared = -1 tokens is negative; none is 0"):
+        PatchAttentionDropout(spared=-1)
+
+
 def block_by_hand(block: nn.Module, x: torch.Tensor, position: str, padl: nn.Module) -> torch.Tensor:
     x = x + block.attn(block.norm1(x))
     if position == "MpM":

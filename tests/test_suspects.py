@@ -79,11 +79,13 @@ def test_a_line_holds_both_maps_their_difference_and_the_change_against_the_refe
     ar, gar = rng.uniform(0, 0.4, (60, 255)), rng.uniform(0.5, 1, (60, 255))
     members = np.arange(60) < 40
     of, other = compare(ar, gar, members, 200, 0), compare(gar, ar, members, 200, 0)
-    line = row_of("turned", other, of)
+    line = row_of("turned", other, of, "down")
     assert line["n_images"] == 40 and line["difference"] == pytest.approx(-of.difference)
     assert line["change"] == pytest.approx(-2 * of.difference)
     assert line["change_low"] <= line["change"] <= line["change_high"] < 0
-    assert np.isnan(row_of("itself", of, of)["change"])
+    assert line["outcome"] == "for" and row_of("turned", other, of, "up")["outcome"] == "against"
+    alone = row_of("itself", of, None, "up")
+    assert np.isnan(alone["change"]) and alone["outcome"] == "" and alone["difference"] == of.difference
 
 
 def test_the_same_images_in_other_conditions_are_paired():
@@ -92,7 +94,7 @@ def test_the_same_images_in_other_conditions_are_paired():
     every = np.ones(50, dtype=bool)
     one, same = (compare(ar, gar, every, 100, 0) for _ in range(2))
     assert isinstance(one, Compared)
-    line = row_of("same", same, one)
+    line = row_of("same", same, one, "up")
     assert line["change"] == line["change_low"] == line["change_high"] == 0
 
 

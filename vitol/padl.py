@@ -23,7 +23,7 @@ def mean_activation(tokens: Tensor) -> Tensor:
     r"""Mean of every token over the embedding dimension, Eq. 3.
 
     Args:
-        tokens: Block output O, class token included (footnote 1 of the paper), (B, N, D).
+        tokens: Block output O, those that take part: by footnote 1 of the paper the class token too, (B, N, D).
 
     Returns:
         mu_att, (B, N, 1).
@@ -35,7 +35,7 @@ def importance_map(tokens: Tensor) -> Tensor:
     r"""Weight every token by the sigmoid of its mean activation, Eq. 4.
 
     Args:
-        tokens: Block output, class token included, (B, N, D).
+        tokens: Block output, those that take part, (B, N, D).
 
     Returns:
         M_imp, in (0, 1), (B, N, 1). Differentiable.
@@ -53,7 +53,7 @@ def drop_mask(tokens: Tensor, threshold: float) -> Tensor:
     maximum; at threshold 1 the maximum itself is dropped whatever its sign.
 
     Args:
-        tokens: Block output, class token included, (B, N, D).
+        tokens: Block output, those that take part, (B, N, D).
         threshold: lambda, the fraction of the maximum from which a token is dropped, in [0, 1].
 
     Returns:
@@ -82,7 +82,7 @@ class PatchAttentionDropout(nn.Module):
             dropped or weighted. None in the paper (its footnote 1) and in the released code.
 
     Raises:
-        ValueError: If a rate or threshold lies outside [0, 1].
+        ValueError: If a rate or threshold lies outside [0, 1], or fewer tokens than none are spared.
     """
 
     def __init__(
@@ -97,6 +97,8 @@ class PatchAttentionDropout(nn.Module):
         for name, value in (("drop_rate", drop_rate), ("drop_threshold", drop_threshold)):
             if not 0 <= value <= 1:
                 raise ValueError(f"{name} = {value} lies outside [0, 1]")
+        if spared < 0:
+            raise ValueError(f"spared = {spared} tokens is negative; none is 0")
         self.drop_rate = drop_rate
         self.drop_threshold = drop_threshold
         self.per_image = per_image
