@@ -75,7 +75,6 @@ IMAGENET, ANIMALS = (
 )  # classes of ImageNet-1K, and those of them that are animals, in the usual order
 SEED = 0  # of the fine-tuning
 
-AS_IT_IS = "as ImageNet left it, own prediction"
 SIGNALS = (
     Variant("log-probability", of_log_probability),
     Variant("probability", of_probability),
@@ -251,9 +250,9 @@ def inquire(bench: Bench, birds: str, objects: str, facts: dict[str, Any]) -> It
     others = {"all": every[objects], "animals": animals, "no animals": ~animals}
     yield from lines_of(
         IMAGES,
-        (f"{birds}, {AS_IT_IS}", untouched),
+        (f"{birds}, before fine-tuning", untouched),
         {
-            f"{objects}, {AS_IT_IS}, {which}": bench.compared(objects, of_objects, name, members)
+            f"{objects}, {which}": bench.compared(objects, of_objects, name, members)
             for which, members in others.items()
         },
     )

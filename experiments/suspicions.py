@@ -43,7 +43,9 @@ NORMALISATION = Suspicion(
     "Normalisation", "not normalising rows, or gradients of another size, raise GAR - AR"
 )
 COVERAGE = Suspicion("Levels and blocks", "ranks instead of values, or late blocks alone, raise GAR - AR")
-SIZE = Suspicion("Object size", "before fine-tuning, ImageNet images and CUB-20's agree at equal object size")
+SIZE = Suspicion(
+    "Object size", "of objects of equal size, GAR - AR is the same on both data sets before fine-tuning"
+)
 SUSPICIONS = (IMAGES, TRAINING, CLASSES, SATURATION, NORMALISATION, COVERAGE, SIZE)
 
 
