@@ -244,8 +244,8 @@ def read_run(folder: Path, run: str) -> pd.DataFrame:
                 f"`python -m experiments.follow {dataset} {backbone}`"
             )
         rows = pd.read_csv(game / "differences.csv")
-        shared = {"subset": "all", "metric": FOLLOWS, "policy": "", "n_images": 4 * rows["n_mosaics"]}
-        frames.append(rows.assign(**shared, model_a=rows["model"], model_b=rows["model"]))
+        rows = rows.assign(subset="all", metric=FOLLOWS, policy="", n_images=4 * rows["n_mosaics"])
+        frames.append(rows.assign(model_a=rows["model"], model_b=rows["model"]))
     return pd.concat(frames, ignore_index=True)[list(frames[0].columns)]
 
 

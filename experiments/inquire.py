@@ -161,9 +161,9 @@ class Bench:
         """AR against GAR on some of the test images: the same resamples for the same images, others for others."""
         split = self.layout(dataset).splits["test"]
         settings = self.params.bootstrap
-        curves = [curves_of(maps[name], split) for name in ("AR", variant)]
+        ar, gar = (curves_of(maps[name], split) for name in ("AR", variant))
         images = digest(str(settings.seed).encode(), dataset.encode(), members.tobytes())
-        return compare(*curves, members, settings.replicates, seed=int(images[:8], 16))
+        return compare(ar, gar, members, settings.replicates, seed=int(images[:8], 16))
 
 
 def lines_of(
@@ -187,7 +187,8 @@ def fine_tuned(bench: Bench, dataset: str, facts: dict[str, Any]) -> Iterator[tu
             f"params.yaml has no baseline of {EPOCHS[-1]} epochs for {dataset!r}; the inquiry needs one"
         )
     torch.manual_seed(SEED)
-    model = bench.model(len(bench.layout(dataset).classes)).train()
+    classes = len(bench.layout(dataset).classes)
+    model = bench.model(classes).train()
     images = TrainImages(
         bench.layout(dataset).splits["train"], bench.root(dataset), sides.image_size, sides.resize, SEED
     )
@@ -202,7 +203,7 @@ def fine_tuned(bench: Bench, dataset: str, facts: dict[str, Any]) -> Iterator[tu
     }
     folder, plain = bench.resume.folder("inquire-training", settings)
     kept = {epoch: folder / f"epoch{epoch}.safetensors" for epoch in EPOCHS}
-    record = {"architecture": sides.architecture, "options": sides.options, "num_classes": model.num_classes}
+    record = {"architecture": sides.architecture, "options": sides.options, "num_classes": classes}
     if not all(path.is_file() for path in kept.values()):
         with progress_bar() as bar:
             task = bar.add_task("fine-tuning", total=None)
@@ -221,8 +222,8 @@ def fine_tuned(bench: Bench, dataset: str, facts: dict[str, Any]) -> Iterator[tu
                 # Of epochs done before an interruption the record comes again, but not the weights.
                 if path is not None and not path.is_file():
                     save_checkpoint(path, model, record)
-    for epoch, path in kept.items():
-        yield epoch, load_checkpoint(path, num_classes=model.num_classes)[0].to(bench.device)
+    for number, path in kept.items():
+        yield number, load_checkpoint(path, num_classes=classes)[0].to(bench.device)
 
 
 def inquire(bench: Bench, birds: str, objects: str, facts: dict[str, Any]) -> Iterator[dict[str, object]]:
@@ -318,8 +319,8 @@ def render(lines: pd.DataFrame) -> Table:
         table.add_section()
         table.add_row(f"[bold]{suspicion.title}[/bold]: {suspicion.expects}")
         for row in lines[lines["suspicion"] == suspicion.title].to_dict("records"):
-            numbers = "{difference:+.1f} [{ci_low:+.1f}, {ci_high:+.1f}]".format(**row)
-            change = "{change:+.1f} [{change_low:+.1f}, {change_high:+.1f}]".format(**row)
+            numbers = f"{row['difference']:+.1f} [{row['ci_low']:+.1f}, {row['ci_high']:+.1f}]"
+            change = f"{row['change']:+.1f} [{row['change_low']:+.1f}, {row['change_high']:+.1f}]"
             table.add_row(
                 f"  {row['condition']}",
                 str(row["n_images"]),

@@ -270,7 +270,7 @@ def fit_head(model: nn.Module, images: SplitImages, labels: Sequence[int], worke
         value.backward()
         return value
 
-    optimizer.step(loss)  # type: ignore[arg-type]
+    optimizer.step(loss)
     steepest = max(
         float(parameter.grad.abs().max()) for parameter in head.parameters() if parameter.grad is not None
     )
