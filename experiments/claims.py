@@ -153,7 +153,7 @@ def with_seeds(
         seed_sd: Standard deviation of the seeds' differences; not used for one seed.
         seeds: How many there are.
     """
-    spread = 0.0 if seeds < 2 else T_OF_SEEDS.get(seeds, 2.262) * seed_sd / seeds**0.5
+    spread = 0.0 if seeds < 2 else T_OF_SEEDS[min(seeds, max(T_OF_SEEDS))] * seed_sd / seeds**0.5
     down, up = max(difference - ci_low, 0), max(ci_high - difference, 0)
     return difference - hypot(down, spread), difference + hypot(up, spread)
 

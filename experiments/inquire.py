@@ -13,28 +13,25 @@ from __future__ import annotations
 import argparse
 import copy
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import torch
 from rich.table import Table
-from torch import nn
 
 from experiments.baseline import describe
-from experiments.params import Params, read_params
-from experiments.resume import Resume, code_digest, digest, resuming, weights_digest
-from experiments.stage import RESULTS, console, package_versions, progress_bar, provenance, replaced
+from experiments.bench import Bench, fine_tuned
+from experiments.params import read_params
+from experiments.resume import resuming
+from experiments.stage import RESULTS, console, provenance, replaced
+from experiments.summary import signed
 from experiments.suspects import (
     AS_RELEASED,
     Compared,
     Variant,
-    compare,
-    curves_of,
     fit_head,
-    maps_of,
     of_contrast,
     of_log_probability,
     of_probability,
@@ -54,25 +51,15 @@ from experiments.suspicions import (
     Expected,
     Suspicion,
 )
-from vitol.chunks import Chunks
 from vitol.claims_figure import differences_figure
-from vitol.datasets.images import SplitImages, TrainImages
-from vitol.datasets.layout import Layout, needs_validation_cut, with_validation_cut
-from vitol.datasets.register import load
-from vitol.datasets.registered import dataset_root, read_manifest
 from vitol.datasets.splits import Split
-from vitol.models import create_model, describe_device, find_device, load_checkpoint, save_checkpoint
-from vitol.snapshots import Snapshots
-from vitol.sources import find_weights
-from vitol.training import train
+from vitol.models import describe_device
 from vitol.views import SIZES, object_sizes
 
 EPOCHS = (1, 2, 4, 8, 12)  # after which the fine-tuned model is looked at
 HEADS = (5, 10)  # classes of smaller heads; all heads are compared on the images of the first few classes
-IMAGENET, ANIMALS = (
-    1000,
-    range(398),
-)  # classes of ImageNet-1K, and those of them that are animals, in the usual order
+IMAGENET = 1000  # classes
+ANIMALS = range(398)  # of them, in the usual order
 SEED = 0  # of the fine-tuning
 
 SIGNALS = (
@@ -86,86 +73,6 @@ ROWS = (
 )
 
 
-class Bench:
-    """A data set's images, and models' maps of them.
-
-    Args:
-        params: The settings.
-        backbone: The model's name in params.yaml.
-        resume: Where maps are kept while the inquiry is not done.
-    """
-
-    def __init__(self, params: Params, backbone: str, resume: Resume) -> None:
-        self.params, self.backbone, self.resume = params, backbone, resume
-        self.sides = params.backbones[backbone]
-        self.device = find_device()
-        self.weights = find_weights(self.sides.architecture)
-        self.layouts: dict[str, Layout] = {}
-
-    def model(self, classes: int | None) -> nn.Module:
-        """The pretrained model, with its own head or a new one for so many classes."""
-        count = IMAGENET if classes is None else classes
-        sides = self.sides
-        return create_model(sides.architecture, count, weights=self.weights, options=sides.options).to(
-            self.device
-        )
-
-    def root(self, dataset: str) -> Path:
-        """The folder that the images of a registered data set start from."""
-        return dataset_root(dataset) / read_manifest(dataset)["images"]
-
-    def layout(self, dataset: str) -> Layout:
-        """A registered data set, a validation split cut where the pipeline cuts one."""
-        if dataset not in self.layouts:
-            layout = load(dataset)
-            self.layouts[dataset] = with_validation_cut(layout) if needs_validation_cut(layout) else layout
-        return self.layouts[dataset]
-
-    def images(self, dataset: str, split: str) -> SplitImages:
-        """Images by the test transform."""
-        return SplitImages(self.layout(dataset).splits[split], self.root(dataset), self.sides.image_size)
-
-    def maps(
-        self, name: str, model: nn.Module, dataset: str, variants: Sequence[Variant], of_label: bool
-    ) -> dict[str, np.ndarray]:
-        """AR's and GAR's maps of the test images."""
-        images = self.images(dataset, "test")
-        settings = {
-            "weights": weights_digest(model),
-            "data": read_manifest(dataset)["fingerprint"],
-            "variants": [variant.name for variant in variants],
-            "of_label": of_label,
-            "image_size": self.sides.image_size,
-            "batch_size": self.params.explain.batch_size,
-            "code": code_digest(),
-            "packages": package_versions(),
-            "device": describe_device(),
-        }
-        folder, _ = self.resume.folder(f"inquire-{name}", settings)
-        chunks = Chunks(folder / "done", len(images), self.params.explain.batch_size)
-        with progress_bar() as bar:
-            task = bar.add_task(name, total=len(images))
-            return maps_of(
-                model.eval(),
-                images,
-                chunks,
-                variants,
-                of_label=of_label,
-                workers=self.params.workers,
-                progress=lambda count: bar.advance(task, count),
-            )
-
-    def compared(
-        self, dataset: str, maps: dict[str, np.ndarray], variant: str, members: np.ndarray
-    ) -> Compared:
-        """AR against GAR on some of the test images: the same resamples for the same images, others for others."""
-        split = self.layout(dataset).splits["test"]
-        settings = self.params.bootstrap
-        ar, gar = (curves_of(maps[name], split) for name in ("AR", variant))
-        images = digest(str(settings.seed).encode(), dataset.encode(), members.tobytes())
-        return compare(ar, gar, members, settings.replicates, seed=int(images[:8], 16))
-
-
 def lines_of(
     suspicion: Suspicion,
     reference: tuple[str, Compared],
@@ -177,53 +84,6 @@ def lines_of(
     yield {"suspicion": suspicion.title, **row_of(name, of_reference, None, expected)}
     for condition, of in conditions.items():
         yield {"suspicion": suspicion.title, **row_of(condition, of, of_reference, expected)}
-
-
-def fine_tuned(bench: Bench, dataset: str, facts: dict[str, Any]) -> Iterator[tuple[int, nn.Module]]:
-    """The model after each of EPOCHS of the baseline's recipe, drawn as the pipeline's baseline of the seed."""
-    recipe, sides = bench.params.datasets[dataset].baseline, bench.sides
-    if recipe is None or recipe.epochs < EPOCHS[-1]:
-        raise ValueError(
-            f"params.yaml has no baseline of {EPOCHS[-1]} epochs for {dataset!r}; the inquiry needs one"
-        )
-    torch.manual_seed(SEED)
-    classes = len(bench.layout(dataset).classes)
-    model = bench.model(classes).train()
-    images = TrainImages(
-        bench.layout(dataset).splits["train"], bench.root(dataset), sides.image_size, sides.resize, SEED
-    )
-    settings = {
-        "recipe": recipe,
-        "start": weights_digest(model),
-        "sides": sides,
-        "data": read_manifest(dataset)["fingerprint"],
-        "code": code_digest(),
-        "packages": package_versions(),
-        "device": describe_device(),
-    }
-    folder, plain = bench.resume.folder("inquire-training", settings)
-    kept = {epoch: folder / f"epoch{epoch}.safetensors" for epoch in EPOCHS}
-    record = {"architecture": sides.architecture, "options": sides.options, "num_classes": classes}
-    if not all(path.is_file() for path in kept.values()):
-        with progress_bar() as bar:
-            task = bar.add_task("fine-tuning", total=None)
-            epochs = train(
-                model,
-                images,
-                recipe,
-                seed=SEED,
-                workers=bench.params.workers,
-                progress=lambda done, total: bar.update(task, completed=done, total=total),
-                snapshots=Snapshots(folder, plain, bench.params.snapshots.every_seconds),
-            )
-            for epoch in epochs:
-                facts[f"after epoch {epoch.epoch}"] = {"loss": epoch.train_loss, "top1": epoch.train_top1}
-                path = kept.get(epoch.epoch)
-                # Of epochs done before an interruption the record comes again, but not the weights.
-                if path is not None and not path.is_file():
-                    save_checkpoint(path, model, record)
-    for number, path in kept.items():
-        yield number, load_checkpoint(path, num_classes=classes)[0].to(bench.device)
 
 
 def inquire(bench: Bench, birds: str, objects: str, facts: dict[str, Any]) -> Iterator[dict[str, object]]:
@@ -243,7 +103,7 @@ def inquire(bench: Bench, birds: str, objects: str, facts: dict[str, Any]) -> It
     every = {name: np.ones(len(split), dtype=bool) for name, split in splits.items()}
     name, plain = AS_RELEASED.name, (AS_RELEASED,)
 
-    as_it_is = bench.model(None).eval()
+    as_it_is = bench.model(IMAGENET).eval()
     of_objects = bench.maps("ImageNet images", as_it_is, objects, plain, of_label=False)
     of_birds = bench.maps("birds, ImageNet's head", as_it_is, birds, plain, of_label=False)
     untouched = bench.compared(birds, of_birds, name, every[birds])
@@ -287,7 +147,7 @@ def inquire(bench: Bench, birds: str, objects: str, facts: dict[str, Any]) -> It
 
     assert frozen is not None, "the head of all classes is among the heads"
     epochs, model = {"0 epochs (new head on the frozen backbone)": frozen}, as_it_is
-    for epoch, model in fine_tuned(bench, birds, facts):
+    for epoch, model in fine_tuned(bench, birds, EPOCHS, SEED, facts):
         maps = bench.maps(f"birds, epoch {epoch}", model, birds, plain, of_label=True)
         epochs[f"{epoch} epoch{'s' * (epoch > 1)}"] = bench.compared(birds, maps, name, every[birds])
         facts[f"top1, epoch {epoch}"] = top1(maps, splits[birds])
@@ -319,8 +179,8 @@ def render(lines: pd.DataFrame) -> Table:
         table.add_section()
         table.add_row(f"[bold]{suspicion.title}[/bold]: {suspicion.expects}")
         for row in lines[lines["suspicion"] == suspicion.title].to_dict("records"):
-            numbers = f"{row['difference']:+.1f} [{row['ci_low']:+.1f}, {row['ci_high']:+.1f}]"
-            change = f"{row['change']:+.1f} [{row['change_low']:+.1f}, {row['change_high']:+.1f}]"
+            numbers = signed(row["difference"], row["ci_low"], row["ci_high"])
+            change = signed(row["change"], row["change_low"], row["change_high"])
             table.add_row(
                 f"  {row['condition']}",
                 str(row["n_images"]),

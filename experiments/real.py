@@ -14,12 +14,13 @@ from pathlib import Path
 
 import pandas as pd
 
+from experiments.ablation import read_ablation
 from experiments.claims import CLAIMS, PAPER_BACKBONE, claim_table, paper_difference
 from experiments.names import MODELS
 from experiments.params import read_params
 from experiments.run_facts import DATASETS, cell_of, read_record, run_facts
 from experiments.stage import console
-from experiments.summary import markdown
+from experiments.summary import markdown, signed
 from experiments.suspicions import MARGIN, section
 from experiments.tabulate import COMMITTED, PUBLISHED, TABLES
 from vitol.atomic import atomic_file
@@ -29,6 +30,7 @@ from vitol.readings import ORACLE_PER_IOU, VALIDATION
 from vitol.tables import PAPER_DATASETS
 
 PAGE = COMMITTED / "real.md"
+NUMBERS = ["difference", "ci_low", "ci_high"]
 SIGNS = {"holds": "holds", "reversed": "**reversed**", "one training": "one training", "open": "open"}
 
 INTRODUCTION = """\
@@ -68,7 +70,7 @@ DeiT-Tiny on the test images, before and during one fine-tuning on CUB-20 (`pyth
 MaxBoxAccV2 by `oracle-per-iou`, with 95% intervals over images. *Change* is the difference GAR - AR against the
 reference's, paired where the images are the same. A suspicion says which way its conditions should move the
 difference: a condition speaks *for* it if the change's interval lies on that side of 0, *against* it if the
-interval leaves out a change of {margin:g} points that way (a quarter of the gap in question), and else is
+interval leaves out a change of {margin:g} points that way (about a quarter of the gap in question), and else is
 *undecided*. DeiT-Small and DeiT-Base could not be tried: their weights were not at hand. With them, `make run
 DATASET=cub20 BACKBONE=deit_base` tests the suspicion of the paper's larger backbone.
 """
@@ -143,8 +145,7 @@ class Page:
         lines.append(("---",) * len(lines[0]))
         for row in both.to_dict("records"):
             texts = [
-                f"{row['difference' + end]:+.1f} [{row['ci_low' + end]:+.1f}, {row['ci_high' + end]:+.1f}] "
-                + SIGNS[row["verdict" + end]]
+                f"{signed(*(row[name + end] for name in NUMBERS))} {SIGNS[row['verdict' + end]]}"
                 for end in ("", "_other")
             ]
             lines.append((row["comparison"], self.names[row["run"]], *texts, str(row["n_images_other"])))
@@ -168,7 +169,7 @@ class Page:
             folder = "-".join(("ablation", *self.cells[run]))
             if not (self.folder / folder / "ablation.csv").is_file():
                 continue
-            frame = pd.read_csv(self.folder / folder / "ablation.csv").fillna({"map": ""})
+            frame = read_ablation(self.folder / folder / "ablation.csv")
             columns = list(frame[["map", "metric"]].drop_duplicates().itertuples(index=False, name=None))
             lines: list[tuple[str, ...]] = [("setting", *(name or metric for name, metric in columns))]
             lines.append(("---",) * len(lines[0]))
@@ -223,14 +224,13 @@ def difference_cell(rows: pd.DataFrame) -> str:
         return ""
     row = rows.iloc[0]
     spread = f" ±{row['seed_sd']:.1f}" if row["seeds"] > 1 else ""
-    numbers = f"{row['difference']:+.1f} [{row['ci_low']:+.1f}, {row['ci_high']:+.1f}]{spread}"
-    return f"{numbers} {SIGNS[row['verdict']]}"
+    return f"{signed(*row[NUMBERS])}{spread} {SIGNS[row['verdict']]}"
 
 
 def ablation_cell(row: pd.Series) -> str:
     """A setting's difference to the control, bold where its interval leaves out 0."""
     low, high = row["difference_low"], row["difference_high"]
-    text = f"{row['difference']:+.1f} [{low:+.1f}, {high:+.1f}]"
+    text = signed(row["difference"], low, high)
     return f"**{text}**" if low > 0 or high < 0 else text
 
 

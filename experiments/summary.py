@@ -81,7 +81,7 @@ def differences(folder: Path = COMMITTED) -> str:
         for frame in frames:
             sides = frame[["model_a", "map_a", "model_b", "map_b"]] == [*a, *b]
             rows = frame.loc[sides.all(axis=1), ["difference", "ci_low", "ci_high"]]
-            cells.append("{:+.1f} [{:+.1f}, {:+.1f}]".format(*rows.iloc[0]) if len(rows) else NOT_RUN)
+            cells.append(signed(*rows.iloc[0]) if len(rows) else NOT_RUN)
         lines.append((title, *cells))
     return markdown(lines)
 
@@ -89,6 +89,11 @@ def differences(folder: Path = COMMITTED) -> str:
 def markdown(lines: list[tuple[str, ...]]) -> str:
     """A table, a tuple a line."""
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def signed(value: float, low: float, high: float) -> str:
+    """A difference with its interval."""
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
 
 
 def cell(rows: pd.DataFrame) -> str:

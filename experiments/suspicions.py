@@ -7,11 +7,11 @@ from typing import Literal, NamedTuple
 
 import pandas as pd
 
-from experiments.summary import markdown
+from experiments.summary import markdown, signed
 from experiments.tabulate import COMMITTED
 
 FOLDER = COMMITTED / "inquiry"
-# Points: a quarter of the gap between GAR - AR on ImageNet images (+10) and on CUB-20 after fine-tuning (-10).
+# Points: about a quarter of the gap between GAR - AR on ImageNet images (some +10) and on fine-tuned CUB-20 (some -10).
 MARGIN = 5.0
 
 # Which way a suspicion should move GAR - AR: a condition that takes the suspect away should move it towards GAR.
@@ -87,11 +87,11 @@ def section(folder: Path) -> str:
         for row in rows.to_dict("records"):
             change = "reference"
             if pd.notna(row["change"]):
-                change = f"{row['change']:+.1f} [{row['change_low']:+.1f}, {row['change_high']:+.1f}]"
+                change = signed(row["change"], row["change_low"], row["change_high"])
             lines.append(
                 (
                     *(row["condition"], str(row["n_images"]), f"{row['ar']:.1f}", f"{row['gar']:.1f}"),
-                    f"{row['difference']:+.1f} [{row['ci_low']:+.1f}, {row['ci_high']:+.1f}]",
+                    signed(row["difference"], row["ci_low"], row["ci_high"]),
                     *(change, "" if pd.isna(row["change"]) else row["outcome"]),
                 )
             )

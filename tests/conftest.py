@@ -8,11 +8,13 @@ import signal
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
 import timm
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 ROOT = Path(__file__).parent.parent
@@ -30,6 +32,13 @@ def full_disk(size: int) -> Iterator[None]:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limit)
         signal.signal(signal.SIGXFSZ, handler)
+
+
+def drawn_by(module: ModuleType, monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
+    """The figures that a module draws from here on, which are then not written."""
+    kept: list[Figure] = []
+    monkeypatch.setattr(module, "save_png", lambda figure, path: kept.append(figure))
+    return kept
 
 
 @pytest.fixture(scope="session")

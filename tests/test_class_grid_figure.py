@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
+from conftest import drawn_by
 from matplotlib.figure import Figure
 from test_figures import check_texts, written
 
@@ -31,9 +32,7 @@ def frames(models: tuple[str, ...] = MODELS) -> tuple[pd.DataFrame, pd.DataFrame
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures drawn in a test, which are then not written."""
-    kept: list[Figure] = []
-    monkeypatch.setattr(module, "save_png", lambda figure, path: kept.append(figure))
-    return kept
+    return drawn_by(module, monkeypatch)
 
 
 def test_marks_lie_at_the_scores_and_the_dashed_line_at_chance(drawn):

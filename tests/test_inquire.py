@@ -14,7 +14,7 @@ import yaml
 from conftest import ROOT
 from fakes import write_image
 
-from experiments import inquire, suspicions
+from experiments import bench, inquire, suspicions
 from experiments.params import read_params
 from experiments.prepare import write_layout
 from experiments.suspicions import (
@@ -93,7 +93,7 @@ def test_one_command_measures_every_suspicion_and_goes_on_where_it_was_broken_of
         written.append((chunks.folder, chunk))
         write(chunks, chunk, arrays)
 
-    monkeypatch.setattr(inquire, "train", broken_off)
+    monkeypatch.setattr(bench, "train", broken_off)
     monkeypatch.setattr(Chunks, "write", counted)
     with pytest.raises(KeyboardInterrupt):
         inquire.main("birds", "objects", "toy")
@@ -105,7 +105,7 @@ def test_one_command_measures_every_suspicion_and_goes_on_where_it_was_broken_of
     found = pd.read_csv("inquiry/inquiry.csv")
 
     shutil.rmtree("inquiry")
-    monkeypatch.setattr(inquire, "train", train)
+    monkeypatch.setattr(bench, "train", train)
     inquire.main("birds", "objects", "toy")
     pd.testing.assert_frame_equal(pd.read_csv("inquiry/inquiry.csv"), found)
 
@@ -129,11 +129,10 @@ def test_one_command_measures_every_suspicion_and_goes_on_where_it_was_broken_of
     assert all(suspicion.expects in page for suspicion in SUSPICIONS)
 
 
-def test_a_data_set_without_enough_epochs_is_refused(project, monkeypatch):
-    monkeypatch.setattr(inquire, "EPOCHS", (1, 3))
-    bench = inquire.Bench(read_params(), "toy", resume=None)
+def test_a_data_set_without_enough_epochs_is_refused(project):
+    of_toy = bench.Bench(read_params(), "toy", resume=None)
     with pytest.raises(ValueError, match="no baseline of 3 epochs for 'birds'; the inquiry needs one"):
-        next(inquire.fine_tuned(bench, "birds", {}))
+        next(bench.fine_tuned(of_toy, "birds", (1, 3), 0, {}))
 
 
 @pytest.mark.parametrize(

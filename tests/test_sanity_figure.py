@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import drawn_by
 from matplotlib.figure import Figure
 from test_figures import check_texts, written
 
@@ -38,9 +39,7 @@ def maps(methods: list[str], depths: int = len(PARTS)) -> dict[str, np.ndarray]:
 @pytest.fixture
 def drawn(monkeypatch: pytest.MonkeyPatch) -> list[Figure]:
     """The figures drawn in a test, which are then not written."""
-    kept: list[Figure] = []
-    monkeypatch.setattr(module, "save_png", lambda figure, path: kept.append(figure))
-    return kept
+    return drawn_by(module, monkeypatch)
 
 
 def test_the_same_check_gives_the_same_bytes_and_another_gives_others(tmp_path):
