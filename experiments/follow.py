@@ -172,7 +172,7 @@ def render(study: Study, means: pd.DataFrame, differences: pd.DataFrame) -> Tabl
             f"{row['score']:.1f} [{row['ci_low']:.1f}, {row['ci_high']:.1f}]",
             apart,
             f"{row['correlation']:.2f}",
-            f"{row['without_mass']:g}",
+            f"{row['without_mass']:.3g}",
         )
     return table
 
