@@ -14,7 +14,9 @@ from mkdocs.structure.pages import Page
 RESULTS = "experiments/results"  # of the repository: the committed runs
 SHOWN = (".md", ".png", ".csv")
 _FENCE = re.compile(r"^(```.*?^```$)", re.M | re.S)
-_NAME = re.compile(r"(?<!\[)`(vitol\.[a-z_]+(?:\.\w+)*)`")
+# The API has no constants: their names lead to the module.
+_NAME = re.compile(r"`(vitol(?:\.[a-z]\w*)+(?:\.[A-Z]\w*[a-z]\w*(?:\.\w+)?)?)(\.[A-Z_]+)?`")
+_INTERVAL = re.compile(r"(?<=\d) (\[[-+\d.]+,) ([-+\d.]+\])")
 
 
 class Doctests(Preprocessor):
@@ -59,9 +61,11 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Files) -> str:
-    """Turn links to the repository's results into links of the site, and names of the library into links to the API."""
+    """Links to the results become the site's, names of the library links to the API; an interval stays on one line."""
     up = "../" * page.file.src_uri.count("/")
     markdown = markdown.replace(f"](../{RESULTS}/", f"]({up}results/")
     pieces = _FENCE.split(markdown)
-    pieces[::2] = [_NAME.sub(r"[`\1`][\1]", piece) for piece in pieces[::2]]
+    for at in range(0, len(pieces), 2):  # between the fences
+        named = _NAME.sub(r"[`\1\2`][\1]", pieces[at])
+        pieces[at] = _INTERVAL.sub("\N{NO-BREAK SPACE}\\1\N{NO-BREAK SPACE}\\2", named)
     return "".join(pieces)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import importlib
+import importlib.util
 import os
 import runpy
 import shlex
@@ -60,7 +60,9 @@ def parse_module(words: list[str]) -> None:
     """Let `python -m experiments.MODULE ...` parse its arguments and not go on."""
     module, *arguments = words
     assert module.startswith("experiments."), f"python -m {shlex.join(words)} is not of this project"
-    source = Path(importlib.util.find_spec(module).origin).read_text(encoding="utf-8")
+    found = importlib.util.find_spec(module)
+    assert found and found.origin, f"there is no module {module}"
+    source = Path(found.origin).read_text(encoding="utf-8")
     if "ArgumentParser(" not in source:
         assert not arguments, f"{module} takes no arguments, not {arguments}"
         assert '__name__ == "__main__"' in source, f"{module} is no command"
@@ -76,7 +78,7 @@ def parse_module(words: list[str]) -> None:
             patch.object(sys, "argv", [module, *arguments]),
             chdir(ROOT),
         ):
-            runpy.run_module(module, run_name="__main__")
+            runpy.run_path(found.origin, run_name="__main__")
     except Parsed:
         return
     except SystemExit as error:

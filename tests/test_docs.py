@@ -182,6 +182,9 @@ def test_the_site_has_the_committed_results_and_their_pictures(site: Path) -> No
 
 
 def test_names_of_the_library_lead_to_the_api(site: Path) -> None:
+    for path in site.glob("*.html"):
+        text = path.read_text(encoding="utf-8")
+        assert text.count("<code>vitol.") == len(re.findall(r"<a [^>]*><code>vitol\.", text)), path.name
     page = (site / "protocol.html").read_text(encoding="utf-8")
     assert re.search(
         r'href="api/boxes\.html#vitol\.boxes\.score_map"[^>]*><code>vitol\.boxes\.score_map', page
