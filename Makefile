@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PYTHONUNBUFFERED := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env repro run ablation test lint bench notebooks lock clean
+.PHONY: help env repro run ablation test lint docs bench notebooks lock clean
 
 help: ## show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -38,6 +38,10 @@ lint: env ## check style and types
 	ruff check .
 	ruff format --check .
 	mypy
+
+docs: env ## build the documentation's site to results/site; a warning is an error
+	NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet
+	@echo results/site/index.html
 
 bench: env ## run the benchmarks, one after another (the scorer's needs `make repro` first)
 	python -m experiments.benchmarks.training_step

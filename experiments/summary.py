@@ -1,4 +1,4 @@
-"""The README's tables of the committed runs, as Markdown; a test compares the two."""
+"""The tables of the committed runs in README.md and docs/results.md, as Markdown; a test compares them."""
 
 from __future__ import annotations
 
