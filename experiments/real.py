@@ -2,8 +2,8 @@
 
     python -m experiments.real
 
-Every number on the page comes from a committed CSV or provenance.json; a test compares the page with what this makes
-of them.
+Every number on the page comes from a committed CSV or provenance.json, or is repeated from there by reading.md beside
+this script; tests compare the page with what this makes of them, and the reading with the page.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from vitol.readings import ORACLE_PER_IOU, VALIDATION
 from vitol.tables import PAPER_DATASETS
 
 PAGE = COMMITTED / "real.md"
+READING = COMMITTED.parent / "reading.md"  # written by hand
 NUMBERS = ["difference", "ci_low", "ci_high"]
 SIGNS = {"holds": "holds", "reversed": "**reversed**", "one training": "one training", "open": "open"}
 
@@ -197,6 +198,7 @@ class Page:
             INTRODUCTION.format(paper=PAPER_BACKBONE, policy=ORACLE_PER_IOU, count=len(self.claims)),
             self.verdicts(),
             "![Every claim as a difference with its interval](claims.png)",
+            READING.read_text(encoding="utf-8"),
             "## What the claims are",
             says,
             "## With thresholds from other images",

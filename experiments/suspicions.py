@@ -46,7 +46,7 @@ COVERAGE = Suspicion("Levels and blocks", "ranks instead of values, or late bloc
 SIZE = Suspicion(
     "Object size", "of objects of equal size, GAR - AR is the same on both data sets before fine-tuning"
 )
-SUSPICIONS = (IMAGES, TRAINING, CLASSES, SATURATION, NORMALISATION, COVERAGE, SIZE)
+SUSPICIONS = (IMAGES, SIZE, CLASSES, TRAINING, SATURATION, NORMALISATION, COVERAGE)
 
 
 def outcome(expected: Expected, change_low: float, change_high: float) -> Outcome:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from pathlib import Path
 
@@ -150,6 +151,17 @@ def test_the_grid_pointing_game_enters_where_it_was_played(tmp_path, published, 
 def test_the_committed_page_is_what_the_committed_numbers_make():
     page = real.Page(COMMITTED, read_params(ROOT / "params.yaml").committed)
     assert (COMMITTED / "real.md").read_text(encoding="utf-8") == page.text()
+
+
+def test_the_reading_of_the_page_has_no_number_that_its_tables_lack() -> None:
+    page = real.Page(COMMITTED, read_params(ROOT / "params.yaml").committed)
+    reading = (ROOT / real.READING).read_text(encoding="utf-8")
+    assert reading.strip() in page.text()
+    numbers = re.findall(r"(?<![\w.-])[-+]?\d+(?:\.\d+)?(?:e-\d+)?(?![\w.])", reading)
+    tables = page.text().replace(reading.strip(), "")
+    tables += (ROOT / "params.yaml").read_text(encoding="utf-8")  # rates
+    missing = [n for n in numbers if not re.search(rf"(?<![\d.]){re.escape(n)}(?![\d.])", tables)]
+    assert numbers and missing == []
 
 
 def test_ablations_stand_on_the_page_of_the_run_that_they_are_of(tmp_path):
