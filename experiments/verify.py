@@ -23,7 +23,7 @@ from experiments.explain import CHUNK, make_maps
 from experiments.localize import Sample, measurements_of_sample, score_maps
 from experiments.names import MAP_FILES
 from experiments.params import read_params
-from experiments.resume import code_digest, digest, resuming
+from experiments.resume import code_digest, resuming
 from experiments.stage import RESULTS, console, package_versions, progress_bar, replaced
 from vitol.chunks import Chunks
 from vitol.datasets.images import SplitImages
@@ -34,6 +34,7 @@ from vitol.models import describe_device, load_checkpoint
 from vitol.paper import read_all_published
 from vitol.processes import start, team
 from vitol.released import convert, save_released
+from vitol.resumption import digest
 from vitol.tables import PAPER_BACKBONES, PAPER_DATASETS
 from vitol.weight_files import file_digest
 
