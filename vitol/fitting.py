@@ -20,6 +20,10 @@ from vitol.resumption import weights_digest
 from vitol.snapshots import Position, Snapshots
 from vitol.training import EpochRecord, Progress, precision_on, train
 
+OWN_DRAWS = 1_000_000
+"""Added to the run's seed where fine-tuning draws order, crops, dropout and p-ADL: with the seed itself, which the
+baseline drew with, it would see the baseline's first epochs again."""
+
 Told = Callable[[EpochRecord, float], object]
 """Called after every epoch with its record, and the images a second since the run began or went on."""
 

@@ -69,7 +69,11 @@ def register(
     from vitol.datasets.register import register as check_and_register
 
     name = name or layout.value
-    with errors_in_words(), faults_listed(name, folder, "nothing was registered"), progress_bars() as show:
+    with (
+        errors_in_words("nothing was registered; run the same command again"),
+        faults_listed(name, folder, "nothing was registered"),
+        progress_bars() as show,
+    ):
         manifest = check_and_register(
             layout.value,
             root,
