@@ -24,6 +24,7 @@ from vitol.datasets.registered import (
     registered_names,
     root_variable,
 )
+from vitol.wording import counted
 
 LOADED = ("torch", "torchvision", "timm", "cv2")
 """Modules that are loaded to see whether they can be: compiled ones, whose builds have to go together."""
@@ -214,7 +215,7 @@ def weights() -> Iterator[Finding]:
     for path in files:
         try:
             with opened(path) as file:
-                seen = f"{len(file.keys())} tensors, {path.stat().st_size / 1e6:.1f} MB"
+                seen = f"{counted(len(file.keys()), 'tensor')}, {path.stat().st_size / 1e6:.1f} MB"
         except (CheckpointError, OSError) as error:
             yield Finding("weights", path.stem, "fault", str(error), "fetch it again, or remove it")
         else:

@@ -26,6 +26,7 @@ from vitol.resumption import code_digest, lock
 from vitol.snapshots import FILE, Snapshots, read_header
 from vitol.training import Progress
 from vitol.training_inputs import TrainingData, start_model
+from vitol.wording import counted
 
 
 def train_classifier(
@@ -95,7 +96,7 @@ def train_classifier(
             snapshots = Snapshots(folder, settings, every_seconds)
             found = snapshots.position()
             if found.epoch or found.step:
-                said(f"goes on after {found.epoch} epochs and {found.step} steps")
+                said(f"goes on after {counted(found.epoch, 'epoch')} and {counted(found.step, 'step')}")
             each = images_an_epoch(len(train), recipe)
             progress(found.epoch * each + found.seen, recipe.epochs * each)
             with insert_padl(model, position, **(padl or {})) if position else nullcontext():
@@ -130,8 +131,8 @@ def kept_in_words(checkpoint: Path) -> str:
         return "no snapshot was due yet, so nothing was kept; give the same command again"
     position = read_header(folder / FILE)["position"]
     return (
-        f"{position['epoch']} epochs and {position['step']} steps are kept in {folder}; give the same command again "
-        "to go on from there, or remove the folder to start anew"
+        f"{counted(position['epoch'], 'epoch')} and {counted(position['step'], 'step')} are kept in {folder}; give the "
+        "same command again to go on from there, or remove the folder to start anew"
     )
 
 

@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 
 SHOWN = 40  # rows of a result table at most
 EXAMPLES = examples(
-    'vitol explain photo.jpg --model deit_tiny_patch16_224 --class "bow tie" --class 812',
-    "vitol explain photos/ --model deit_small_patch16_224 --method gar --method lrp --out maps",
-    "vitol explain bird.jpg --model results/models/cub/deit_tiny/mmp/seed0.safetensors",
+    'vitol explain photo.jpg --model deit_tiny_patch16_224 --class "bow tie"',
+    "vitol explain photos/ --model deit_small_patch16_224 --method gar --method lrp",
+    "vitol explain bird.jpg --model cub-mmp.safetensors --json > boxes.json",
 )
 
 

@@ -15,9 +15,9 @@ from vitol.cli.score_table import show_scores
 
 EXAMPLES = examples(
     "vitol score --maps maps/gar --metadata metadata/test",
-    "vitol score --maps GAR=maps/gar --maps AR=maps/ar --metadata metadata/test --logits logits.npy --out scores",
-    "vitol score --maps maps/gar --metadata metadata/test --val-cut --json > scores.json",
-    "vitol score --maps maps/gar --metadata metadata/test --val-maps maps/gar-val --val-metadata metadata/val",
+    "vitol score --maps GAR=maps/gar --maps AR=maps/ar --metadata test --out scores",
+    "vitol score --maps maps/gar --metadata test --val-cut --json > scores.json",
+    "vitol score --maps gar --metadata test --val-maps gar-val --val-metadata val",
 )
 
 CHOICE, RESULT = "How thresholds are chosen", "What is written"  # groups of options in the help

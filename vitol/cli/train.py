@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = examples(
     "vitol train cub --model deit_tiny_patch16_224 --out cub-mmp.safetensors",
-    "vitol train birds/ --model deit_tiny_patch16_224 --padl none --out b.safetensors",
+    "vitol train cub --model cub-mmp.safetensors --lr 1e-5 --out more.safetensors",
     "vitol explain bird.jpg --model cub-mmp.safetensors",
 )
 # Groups of options in the help.
