@@ -130,7 +130,7 @@ def draw_mini(
     with errors_in_words():
         if out.exists() and not force:
             raise ValueError(f"{out} exists already; give another name, or --force to overwrite it")
-        with Console(stderr=True).status("Drawing"):
-            mini.write_archive(out)
+        with progress_bars() as show:
+            mini.write_archive(out, progress=lambda done, total: show("Drawing", done, total))
         size = f"{out.stat().st_size / 1e6:.1f} MB"
         Console().print(f"{out}: {size}", soft_wrap=True, highlight=False, markup=False)

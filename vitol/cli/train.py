@@ -4,7 +4,7 @@ import json
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Console
@@ -30,6 +30,13 @@ class Place(StrEnum):
     MMP = "MMp"
     MPM = "MpM"
     NONE = "none"
+
+
+POSITIONS: dict[Place, Literal["MMp", "MpM"] | None] = {
+    Place.MMP: "MMp",
+    Place.MPM: "MpM",
+    Place.NONE: None,
+}
 
 
 class ScheduleName(StrEnum):
@@ -178,7 +185,7 @@ def train(
             raise ValueError(f"{out} does not end in .safetensors; give a name that does")
         if out.exists() and not force:
             raise ValueError(f"{out} exists already; give another name, or --force to overwrite it")
-        given = {
+        given: dict[str, Any] = {
             "epochs": epochs,
             "lr": lr,
             "decay_every": decay_every,
@@ -213,7 +220,7 @@ def train(
                 data,
                 out,
                 recipe,
-                position=None if padl is Place.NONE else padl.value,
+                position=POSITIONS[padl],
                 padl={
                     "drop_rate": drop_rate,
                     "drop_threshold": drop_threshold,
