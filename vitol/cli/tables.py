@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from vitol.cli.console import errors_in_words, examples, print_json
 
@@ -21,7 +22,8 @@ EXAMPLES = examples(
 
 def tables(
     measurements: Annotated[
-        Path, typer.Argument(help="A measurements.csv, as `make repro` writes it.")
+        Path,
+        typer.Argument(metavar="MEASUREMENTS", help="A measurements.csv, as `make repro` writes it."),
     ] = Path("results/measurements.csv"),
     number: Annotated[
         list[int] | None,
@@ -80,15 +82,18 @@ def show_table(table: "Table", console: Console) -> None:
     from vitol.tables import render
 
     groups = list(dict.fromkeys(table.cells["group"]))
+    title = table.title
     while groups:
         shown = len(groups)
         while shown > 1 and natural_width(only(table, groups[:shown])) > console.width:
             shown -= 1
         grid = render(only(table, groups[:shown]))
-        groups = groups[shown:]
-        if groups:
-            grid.caption = "The other columns are below."
+        # The note stands below all parts, as wide as the screen is.
+        grid.title, grid.title_justify, grid.caption = title, "left", None
         console.print(grid)
+        groups, title = groups[shown:], f"{table.title} (continued)"
+    console.print(Text(table.note, style="italic"))
+    console.print()
 
 
 def only(table: "Table", groups: list[str]) -> "Table":
