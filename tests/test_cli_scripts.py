@@ -6,11 +6,12 @@ from pathlib import Path
 import pytest
 import timm
 from fakes import edit, fake_cub, write_image
+from rich.progress import Progress
 from score_files import small_split, write_maps, write_metadata
 from typer.testing import CliRunner, Result
 
 from vitol.cli import app
-from vitol.cli.console import EXIT_CODES, print_json
+from vitol.cli.console import EXIT_CODES, Bars, Rate, print_json
 from vitol.datasets.layouts import LAYOUTS
 from vitol.datasets.register import register
 from vitol.methods import METHODS, PRESETS
@@ -193,3 +194,17 @@ def test_every_command_has_examples_that_fit_into_a_line_of_a_terminal(command) 
 def test_exit_codes_are_those_that_the_help_states(arguments: tuple[str, ...], code: int) -> None:
     assert run(*arguments).exit_code == code
     assert EXIT_CODES.startswith("Exit codes: 0 done, 1 the input has faults, 2 wrong usage, 130 interrupted")
+
+
+# Bars
+
+
+def test_what_an_earlier_run_has_done_does_not_count_for_the_rate() -> None:
+    clock = iter([0.0, 10.0, 10.0, 10.0])
+    progress = Progress(get_time=lambda: next(clock, 10.0), disable=True)
+    bars = Bars(progress)
+    bars("Training", 100, 300, before=100)
+    bars("Training", 200, 300, before=100)
+    (task,) = progress.tasks
+    assert (task.completed, task.elapsed) == (200, 10.0)
+    assert Rate().render(task).plain == "10 images/s"
