@@ -34,10 +34,10 @@ from experiments.ablation import (
 )
 from experiments.params import Params, read_params
 from experiments.project_copy import dvc, image_roots, lay_out, run_experiment
-from experiments.resume import lock
 from experiments.select import with_values
 from experiments.stage import RESULTS, console
 from vitol.ablation_figure import ablation_figure
+from vitol.resumption import lock
 
 FIGURE = "ablation.png"
 

@@ -15,7 +15,6 @@ from experiments.differences import seeds_of
 from experiments.params import Padl, Params
 from experiments.publish import used
 from experiments.replicates import REPLICATES, read_replicates
-from experiments.resume import digest
 from experiments.stage import RESULTS, console, scores_folder
 from experiments.tabulate import COMMITTED
 from vitol import padl
@@ -23,6 +22,7 @@ from vitol.ablation_figure import PANELS, RATES, THRESHOLDS
 from vitol.accuracy import paired_difference
 from vitol.atomic import atomic_file
 from vitol.measurements import mean_over_seeds, read_scores
+from vitol.resumption import digest
 from vitol.tables import POLICY, PRESET
 
 COPIES = RESULTS / "ablation"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,12 +16,7 @@ from vitol.datasets.images import MEAN, STD
 from vitol.models import create_model, save_checkpoint
 from vitol.processes import start, team
 from vitol.sources import find_source, find_weights
-from vitol.weight_files import file_digest
-
-
-def describe(weights: str | Path | None) -> str:
-    """Where a model's weights came from: no path, so that it is the same on every machine."""
-    return f"sha256:{file_digest(weights)}" if isinstance(weights, Path) else weights or "random"
+from vitol.weight_files import describe_weights
 
 
 def main(dataset: str, backbone_name: str) -> None:
@@ -43,7 +37,7 @@ def main(dataset: str, backbone_name: str) -> None:
                 "num_classes": len(names),
                 "dataset": dataset,
                 "variant": "baseline",
-                "weights": describe(weights),
+                "weights": describe_weights(weights),
                 "classes": list(names),
                 "mean": list(MEAN),
                 "std": list(STD),

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from experiments.params import Params
-from experiments.resume import Resume, code_digest, digest, weights_digest
+from experiments.resume import Resume, code_digest
 from experiments.stage import package_versions, progress_bar
 from experiments.suspects import Compared, Variant, compare, curves_of, maps_of
 from vitol.chunks import Chunks
@@ -20,6 +20,7 @@ from vitol.datasets.layout import Layout, needs_validation_cut, with_validation_
 from vitol.datasets.register import load
 from vitol.datasets.registered import dataset_root, read_manifest
 from vitol.models import create_model, describe_device, find_device, load_checkpoint, save_checkpoint
+from vitol.resumption import digest, weights_digest
 from vitol.snapshots import Snapshots
 from vitol.sources import find_weights
 from vitol.training import train

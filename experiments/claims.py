@@ -200,7 +200,7 @@ def paper_difference(published: pd.DataFrame, comparison: Comparison, metric: st
     """The paper's own difference, in percentage points; NaN where it has not both numbers.
 
     Args:
-        published: Rows of experiments/published.
+        published: Rows of vitol/published.
         comparison: What is compared.
         metric: In which metric.
         dataset: "ilsvrc" or "cub".
@@ -254,7 +254,7 @@ def claim_table(folder: Path, published: pd.DataFrame, runs: list[str], policy: 
 
     Args:
         folder: experiments/results.
-        published: Rows of experiments/published.
+        published: Rows of vitol/published.
         runs: Committed runs, such as "cub20-deit_tiny".
         policy: Where the thresholds come from. Where a run was not read under it on all images, it is on those
             on which no threshold was chosen.

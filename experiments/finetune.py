@@ -11,15 +11,13 @@ from experiments.names import MODELS
 from experiments.params import read_params
 from experiments.resume import resuming
 from experiments.stage import checkpoint_path, options, provenance
+from vitol.fitting import OWN_DRAWS
 from vitol.models import load_checkpoint
 from vitol.padl import insert_padl
 from vitol.processes import start
 
 # Of the baseline's record, what holds for the fine-tuned model too.
 KEPT = ("architecture", "options", "num_classes", "dataset", "weights", "license", "classes", "mean", "std")
-# Added to the run's seed where fine-tuning draws order, crops, dropout and p-ADL: with the seed itself, which the
-# baseline drew with, it would see the baseline's first epochs again.
-OWN_DRAWS = 1_000_000
 
 
 def main(dataset: str, backbone_name: str, variant: str) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import time
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +9,17 @@ from torch import nn
 
 from experiments.inputs import images_root
 from experiments.params import Params
-from experiments.resume import Resume, code_digest, data_digest, weights_digest
+from experiments.resume import Resume, code_digest, data_digest
 from experiments.stage import console, data_folder, package_versions, progress_bar
 from vitol.datasets.images import SplitImages, TrainImages
 from vitol.datasets.splits import read_split
-from vitol.models import describe_device, save_checkpoint
+from vitol.fitting import fit as train_and_save
+from vitol.fitting import full_record, run_settings
+from vitol.models import describe_device
 from vitol.processes import team
 from vitol.recipe import Recipe
 from vitol.snapshots import Snapshots
-from vitol.training import EpochRecord, precision_on, train
+from vitol.training import EpochRecord
 
 
 def percent(value: float | None) -> str:
@@ -67,81 +66,48 @@ def fit(
     validation = None
     if (folder / "val").exists():
         validation = SplitImages(read_split(folder / "val"), root, sides.image_size)
-    processes = team()
-    precision = precision_on(processes.device, recipe.precision)
-    if precision != recipe.precision:
+    made = full_record(record, recipe, seed, draws)
+    if made["precision"] != recipe.precision:
         console.print(f"{describe_device()} has no bfloat16 in hardware: training in float32")
-    # The recipe is what was asked for, the precision what it came to here.
-    record = {**record, "recipe": asdict(recipe), "precision": precision, "seed": seed, "draws": draws}
     name = checkpoint.parent.name
     kept, settings = resume.folder(
         f"{dataset}-{backbone}-{name}-seed{seed}",
-        {
-            **record,
-            "image_size": sides.image_size,
-            "resize": sides.resize,
-            "data": data_digest(dataset),
-            "start": weights_digest(model),
-            "code": code_digest(),
-            "packages": package_versions(),
-            "device": describe_device(),
-        },
+        run_settings(
+            made, model, images, data=data_digest(dataset), code=code_digest(), packages=package_versions()
+        ),
     )
     snapshots = Snapshots(kept, settings, params.snapshots.every_seconds)
     found = snapshots.position()
     if found.epoch or found.step:
         console.print(f"{name} seed {seed} goes on after {found.epoch} epochs and {found.step} steps")
-    log: list[EpochRecord] = []
-    start = time.perf_counter()
-    seconds, images_done = 0.0, 0
+
+    def say(epoch: EpochRecord, rate: float) -> None:
+        console.print(
+            f"{name} seed {seed} epoch {epoch.epoch:2d}/{recipe.epochs}  "
+            f"loss {epoch.train_loss:.3f}  train top-1 {epoch.train_top1:.1f}%  "
+            f"val top-1 {percent(epoch.val_top1)}  {rate:.0f} images/s"
+        )
+
     with progress_bar() as bar:
         task = bar.add_task(name, total=None)
-        epochs = train(
-            model.to(processes.device),
+        came_to = train_and_save(
+            model,
             images,
             recipe,
+            checkpoint,
+            made,
+            snapshots,
             validation=validation,
-            seed=draws,
             workers=params.workers,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
-            snapshots=snapshots,
+            told=say,
         )
-        for epoch in epochs:
-            log.append(epoch)
-            if epoch.epoch <= found.epoch:
-                continue
-            seconds = time.perf_counter() - start
-            images_done = (epoch.epoch - found.epoch) * images_an_epoch(len(images), recipe) - found.seen
-            console.print(
-                f"{name} seed {seed} epoch {epoch.epoch:2d}/{recipe.epochs}  "
-                f"loss {epoch.train_loss:.3f}  train top-1 {epoch.train_top1:.1f}%  "
-                f"val top-1 {percent(epoch.val_top1)}  {images_done / seconds:.0f} images/s"
-            )
-    model.cpu()
-    if processes.is_main_process:
-        save_checkpoint(checkpoint, model, {**record, "final": asdict(log[-1])})
-        write_log(checkpoint.with_suffix(".csv"), log)
+    rate = came_to.images_per_second
     return {
         "device": describe_device(),
-        "processes": processes.num_processes,
-        "precision": precision,
-        "train_seconds": round(seconds, 1),
-        "images_per_second": round(images_done / seconds, 1) if seconds else None,
+        "processes": team().num_processes,
+        "precision": made["precision"],
+        "train_seconds": round(came_to.seconds, 1),
+        "images_per_second": None if rate is None else round(rate, 1),
         "went_on_after": {"epochs": found.epoch, "steps": found.step},
     }
-
-
-def images_an_epoch(images: int, recipe: Recipe) -> int:
-    """How many images an epoch sees: an incomplete last batch is left out, unless it is the only one."""
-    return max(images // recipe.batch_size * recipe.batch_size, min(images, recipe.batch_size))
-
-
-def write_log(path: Path, log: list[EpochRecord]) -> None:
-    """An epoch a row."""
-    with path.open("w", newline="", encoding="utf-8") as handle:
-        writer = csv.DictWriter(handle, EpochRecord.columns(), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(
-            {name: "" if value is None else f"{value:.6g}" for name, value in asdict(epoch).items()}
-            for epoch in log
-        )

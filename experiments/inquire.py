@@ -21,7 +21,6 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from experiments.baseline import describe
 from experiments.bench import Bench, fine_tuned
 from experiments.params import read_params
 from experiments.resume import resuming
@@ -55,6 +54,7 @@ from vitol.claims_figure import differences_figure
 from vitol.datasets.splits import Split
 from vitol.models import describe_device
 from vitol.views import SIZES, object_sizes
+from vitol.weight_files import describe_weights
 
 EPOCHS = (1, 2, 4, 8, 12)  # after which the fine-tuned model is looked at
 HEADS = (5, 10)  # classes of smaller heads; all heads are compared on the images of the first few classes
@@ -227,7 +227,7 @@ def main(birds: str, objects: str, backbone: str) -> None:
     with resuming() as resume:
         bench = Bench(params, backbone, resume)
         with provenance("inquire", **config) as facts:
-            facts |= {"device": describe_device(), "weights": describe(bench.weights)}
+            facts |= {"device": describe_device(), "weights": describe_weights(bench.weights)}
             lines = pd.DataFrame(inquire(bench, birds, objects, facts)).round(2)
         with replaced(FOLDER) as folder:
             lines.to_csv(folder / "inquiry.csv", index=False, lineterminator="\n")

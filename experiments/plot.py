@@ -21,12 +21,12 @@ from experiments.stage import (
     sanity_folder,
     scores_folder,
 )
-from experiments.tabulate import PUBLISHED, TABLES
 from experiments.views import method_view
 from vitol.boxes import boxes_at, score_map
 from vitol.datasets.splits import Split, read_split
 from vitol.figures import Overlay, overlay_figure, subset_figure, table_figure
 from vitol.measurements import read_scores
+from vitol.paper import TABLES, read_published
 from vitol.policy_table import policy_figure
 from vitol.sanity_figure import sanity_figure
 from vitol.score_figure import score_figure
@@ -134,7 +134,7 @@ def main() -> None:
                 policy_figure(measurements, dataset, backbone, FIGURES / f"policies-{dataset}-{backbone}.png")
                 views_figure(params, dataset, backbone, FIGURES / f"views-{dataset}-{backbone}.png")
         for number in TABLES:
-            table = build_table(number, measurements, read_scores(PUBLISHED / f"table{number}.csv"))
+            table = build_table(number, measurements, read_published(number))
             table_figure(table, FIGURES / f"table{number}.png")
             console.print(render(table))
         console.print(render_differences(read_scores(RESULTS / "differences.csv")))

@@ -22,10 +22,10 @@ from experiments.run_facts import DATASETS, cell_of, read_record, run_facts
 from experiments.stage import console
 from experiments.summary import markdown, signed
 from experiments.suspicions import MARGIN, section
-from experiments.tabulate import COMMITTED, PUBLISHED, TABLES
+from experiments.tabulate import COMMITTED
 from vitol.atomic import atomic_file
 from vitol.claims_figure import curves_figure, differences_figure
-from vitol.measurements import read_scores
+from vitol.paper import TABLES, read_published
 from vitol.readings import ORACLE_PER_IOU, VALIDATION
 from vitol.tables import PAPER_DATASETS
 
@@ -92,7 +92,7 @@ class Page:
         self.cells = {run: cell_of(run, record) for run, record in records.items()}
         self.runs = sorted(runs, key=lambda run: order.index(self.cells[run][0]))
         self.records = {run: records[run] for run in self.runs}
-        published = [read_scores(PUBLISHED / f"table{number}.csv") for number in TABLES]
+        published = [read_published(number) for number in TABLES]
         self.published = pd.concat(published, ignore_index=True)
         self.claims = claim_table(folder, self.published, self.runs, ORACLE_PER_IOU)
 

@@ -5,26 +5,25 @@ Nothing here is an output that DVC knows: DVC removes those before a stage runs.
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TextIO
 
 from pydantic import TypeAdapter
-from torch import nn
 
 from experiments.stage import MAIN, RESULTS, console, data_folder
+from vitol import resumption
 from vitol.atomic import atomic_file
 from vitol.processes import team
+from vitol.resumption import files_digest, lock
 from vitol.snapshots import differing
 
 RESUME = RESULTS / "resume"
-SETTINGS, LOCK = "settings.json", "lock"
+SETTINGS = "settings.json"
 PROJECT = ("vitol", "experiments")
 
 
@@ -93,19 +92,6 @@ def resuming() -> Iterator[Resume]:
         resume.release()
 
 
-def lock(folder: Path) -> TextIO:
-    """Keep other runs out of a folder, until the file that is returned is closed or the process ends."""
-    held = (folder / LOCK).open("w")
-    try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise ValueError(
-            f"another run is at the same work ({folder} is locked); wait for it, or end it: a launcher that was "
-            "killed may have left its processes behind (`pgrep -af experiments`)"
-        ) from error
-    return held
-
-
 def others(name: str, settings: Mapping[str, Any]) -> Iterator[str]:
     """A line for every folder that work of this name left under other settings."""
     for folder in sorted(RESUME.glob(f"{name}-{'[0-9a-f]' * 12}")):
@@ -120,35 +106,9 @@ def others(name: str, settings: Mapping[str, Any]) -> Iterator[str]:
 def data_digest(dataset: str) -> str:
     """Hash of a prepared data set: its splits, and its images, or the manifest that knows them."""
     folder = data_folder(dataset)
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    named = ((path.relative_to(folder).as_posix().encode(), path.read_bytes()) for path in files)
-    return digest(*(part for pair in named for part in pair))
-
-
-def weights_digest(model: nn.Module) -> str:
-    """Hash of a model's weights and buffers."""
-    return digest(*(tensor.numpy(force=True).tobytes() for tensor in model.state_dict().values()))
+    return files_digest(folder, [path for path in folder.rglob("*") if path.is_file()])
 
 
 def code_digest() -> str:
     """Hash of the project's modules that this process runs: those that dvc.yaml lists for its stage."""
-    return digest(*(path.read_bytes() for path in sorted(project_files())))
-
-
-def project_files() -> set[Path]:
-    """Files of the project's modules that have been imported, the one that Python was started with included."""
-    files = set()
-    for name, module in list(sys.modules.items()):
-        # Under `python -m` a stage's own module goes by another name.
-        known = module.__spec__.name if name == "__main__" and module.__spec__ else name
-        if known.partition(".")[0] in PROJECT and getattr(module, "__file__", None):
-            files.add(Path(str(module.__file__)).resolve())
-    return files
-
-
-def digest(*parts: bytes) -> str:
-    """SHA-256 of some bytes, each part led by its length, in hex."""
-    hashed = hashlib.sha256()
-    for part in parts:
-        hashed.update(len(part).to_bytes(8, "big") + part)
-    return hashed.hexdigest()
+    return resumption.code_digest(*PROJECT)

@@ -18,10 +18,9 @@ from rich.table import Table
 
 from experiments.params import Params, ParamsError, check_params, read_params
 from experiments.stage import console
-from experiments.tabulate import PUBLISHED
 from vitol.atomic import atomic_file
 from vitol.datasets.registered import REGISTERED
-from vitol.measurements import read_scores
+from vitol.paper import read_all_published
 from vitol.tables import PAPER_BACKBONES
 
 PARAMS = Path("params.yaml")
@@ -55,14 +54,11 @@ def expected(params: Params) -> Table:
     table = Table("architecture", "map", "metric", "paper", "where", title_justify="left")
     table.title = f"The paper, {', '.join(params.grid.datasets)}"
     names = {title for title, backbone in PAPER_BACKBONES.items() if backbone in params.grid.backbones}
-    for path in sorted(PUBLISHED.glob("*.csv")):
-        rows = read_scores(path)
-        for row in rows[rows["dataset"].isin(params.grid.datasets) & rows["backbone"].isin(names)].to_dict(
-            "records"
-        ):
-            if row["variant"]:
-                model = f"{row['backbone']} {row['variant']} {row['position']}"
-                table.add_row(model, row["map"], row["metric"], f"{row['value']:.2f}", row["locator"])
+    rows = read_all_published()
+    rows = rows[rows["dataset"].isin(params.grid.datasets) & rows["backbone"].isin(names)]
+    for row in rows[rows["variant"] != ""].to_dict("records"):
+        model = f"{row['backbone']} {row['variant']} {row['position']}"
+        table.add_row(model, row["map"], row["metric"], f"{row['value']:.2f}", row["locator"])
     return table
 
 

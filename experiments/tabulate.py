@@ -11,12 +11,11 @@ from experiments.differences import grid_differences
 from experiments.params import Params, read_params
 from experiments.stage import RESULTS, provenance, scores_folder
 from vitol.measurements import COLUMNS, read_scores, validate_measurements
+from vitol.paper import TABLES, read_published
 from vitol.policy_table import policy_table
 from vitol.tables import build_table, headline
 
-PUBLISHED = Path("experiments/published")
 COMMITTED = Path("experiments/results")
-TABLES = (1, 2, 3, 4)
 
 
 def grid_measurements(params: Params) -> pd.DataFrame:
@@ -81,7 +80,7 @@ def main() -> None:
         (RESULTS / "metrics.json").write_text(text, encoding="utf-8")
         bars_of(measurements).to_csv(RESULTS / "bars.csv", index=False, lineterminator="\n")
         for number in TABLES:
-            table = build_table(number, measurements, read_scores(PUBLISHED / f"table{number}.csv"))
+            table = build_table(number, measurements, read_published(number))
             (RESULTS / f"table{number}.csv").write_text(table.csv(), encoding="utf-8")
 
 

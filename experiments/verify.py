@@ -23,17 +23,18 @@ from experiments.explain import CHUNK, make_maps
 from experiments.localize import Sample, measurements_of_sample, score_maps
 from experiments.names import MAP_FILES
 from experiments.params import read_params
-from experiments.resume import code_digest, digest, resuming
+from experiments.resume import code_digest, resuming
 from experiments.stage import RESULTS, console, package_versions, progress_bar, replaced
-from experiments.tabulate import PUBLISHED
 from vitol.chunks import Chunks
 from vitol.datasets.images import SplitImages
 from vitol.datasets.register import load
 from vitol.datasets.registered import read_manifest
-from vitol.measurements import BOX_METRICS, read_scores
+from vitol.measurements import BOX_METRICS
 from vitol.models import describe_device, load_checkpoint
+from vitol.paper import read_all_published
 from vitol.processes import start, team
 from vitol.released import convert, save_released
+from vitol.resumption import digest
 from vitol.tables import PAPER_BACKBONES, PAPER_DATASETS
 from vitol.weight_files import file_digest
 
@@ -44,7 +45,7 @@ PAPERS_IMAGES = PAPER_DATASETS["ilsvrc"][1]
 
 def expected(backbone: str) -> dict[tuple[str, str], float]:
     """The paper's numbers of ImageNet for a backbone with p-ADL at MMp, by map and metric."""
-    published = pd.concat([read_scores(path) for path in sorted(PUBLISHED.glob("*.csv"))])
+    published = read_all_published()
     rows = published.query(
         "dataset == 'ilsvrc' and backbone == @backbone and variant == 'padl' and position == 'MMp'"
     )

@@ -10,16 +10,14 @@ import pandas as pd
 from IPython.display import Image, display
 
 from vitol.measurements import read_scores
+from vitol.paper import read_published
 from vitol.tables import build_table
 
 ROOT = next(
     folder for folder in [Path.cwd(), *Path.cwd().parents] if (folder / "results/measurements.csv").is_file()
 )
 measurements = read_scores(ROOT / "results" / "measurements.csv")
-tables = {
-    number: build_table(number, measurements, read_scores(ROOT / f"experiments/published/table{number}.csv"))
-    for number in (1, 2, 3, 4)
-}
+tables = {number: build_table(number, measurements, read_published(number)) for number in (1, 2, 3, 4)}
 
 # %% [markdown]
 # Every number with its interval; `not run` where nobody ran it.

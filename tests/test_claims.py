@@ -16,9 +16,8 @@ from experiments import claims, real, run_facts
 from experiments.claims import CLAIMS, FOLLOWS, V2, claim_table, paper_difference, read_run, verdict_of
 from experiments.differences import COLUMNS, pairs
 from experiments.params import read_params
-from experiments.tabulate import TABLES
 from vitol.claims_figure import curves_figure
-from vitol.measurements import read_scores
+from vitol.paper import TABLES, read_published
 
 COMMITTED = ROOT / "experiments" / "results"
 RUN = "cub20-deit_tiny"
@@ -26,8 +25,7 @@ RUN = "cub20-deit_tiny"
 
 @pytest.fixture(scope="module")
 def published() -> pd.DataFrame:
-    folder = ROOT / "experiments" / "published"
-    return pd.concat([read_scores(folder / f"table{number}.csv") for number in TABLES], ignore_index=True)
+    return pd.concat([read_published(number) for number in TABLES], ignore_index=True)
 
 
 def comparison(claim: str, title: str) -> tuple[claims.Claim, claims.Comparison]:

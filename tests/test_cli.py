@@ -116,7 +116,7 @@ def test_wrong_usage_exits_with_two(arguments: tuple[str, ...]) -> None:
 def test_mini_is_drawn_but_never_over_an_existing_file(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mini, "write_archive", lambda path: path.write_bytes(b"drawn"))
+    monkeypatch.setattr(mini, "write_archive", lambda path, progress: path.write_bytes(b"drawn"))
     out = tmp_path / "mini.zip"
     assert run("data", "draw-mini", out).exit_code == 0
     out.write_text("mine")
@@ -131,7 +131,7 @@ def test_mini_is_drawn_but_never_over_an_existing_file(
 def test_an_archive_that_cannot_be_written_is_an_error_in_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(mini, "write_archive", lambda path: path.write_bytes(b"drawn"))
+    monkeypatch.setattr(mini, "write_archive", lambda path, progress: path.write_bytes(b"drawn"))
     result = run("data", "draw-mini", tmp_path / "nowhere/mini.zip")
     assert result.exit_code == 1
     assert "No such file or directory" in result.stderr

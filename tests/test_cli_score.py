@@ -61,7 +61,7 @@ def test_a_folder_of_maps_is_scored_end_to_end(split: Split) -> None:
     write_masks(Path("masks"), split)
     write_logits(Path("logits.npy"), split)
     options = ("--masks", "masks", "--logits", "logits.npy", "--predicted-maps", "good=good")
-    result = both(*options, "--out", "scores", "--json", "all.json")
+    result = both(*options, "--out", "scores", "--report", "all.json")
     assert result.exit_code == 0, result.output
     assert sorted(path.name for path in Path("scores").iterdir()) == sorted(FILES)
     report = json.loads(Path("all.json").read_text())
@@ -114,7 +114,7 @@ def test_many_methods_are_printed_in_several_tables_on_a_narrow_screen() -> None
 
 def test_policies_are_those_the_options_are_for_unless_said() -> None:
     def policies(*options: object) -> list[str]:
-        result = both("--json", "scores.json", "--force", *options)
+        result = both("--report", "scores.json", "--force", *options)
         assert result.exit_code == 0, result.output
         return json.loads(Path("scores.json").read_text())["policies"]
 
@@ -167,7 +167,7 @@ def test_faults_are_listed_all_of_them_in_a_file_and_there_is_no_result(split: S
     for image in split.ids:
         np.save(f"good/{image}.npy", np.zeros(3))
         np.save(f"poor/{image}.npy", np.array([{}]), allow_pickle=True)
-    result = both("--out", "scores", "--json", "scores.json")
+    result = both("--out", "scores", "--report", "scores.json")
     assert (result.exit_code, result.stdout) == (1, "")
     lines = [line for line in result.stderr.splitlines() if "━" not in line]
     assert lines[0] == "nothing was scored (faults: 24)"
@@ -191,10 +191,10 @@ def test_a_list_of_faults_goes_when_they_are_mended(split: Split) -> None:
     path = Path(f"good/{split.ids[0]}.npy")
     content = path.read_bytes()
     path.write_bytes(b"")
-    assert both("--json", "scores.json").exit_code == 1
+    assert both("--report", "scores.json").exit_code == 1
     assert left() == ["scores.json.faults.csv"]
     path.write_bytes(content)
-    assert both("--json", "scores.json").exit_code == 0
+    assert both("--report", "scores.json").exit_code == 0
     assert left() == ["scores.json"]
 
 
@@ -272,7 +272,7 @@ def test_the_rest_is_scored_if_maps_may_be_missing(split: Split) -> None:
     for image in split.ids[:4]:
         Path(f"good/{image}.npy").unlink()
     Path("poor/other.npy").write_bytes(Path(f"poor/{split.ids[5]}.npy").read_bytes())
-    result = both("--allow-missing", "--json", "scores.json")
+    result = both("--allow-missing", "--report", "scores.json")
     assert result.exit_code == 0, result.output
     report = json.loads(Path("scores.json").read_text())
     assert (report["n_images"], report["left_out"]) == (8, list(split.ids[:4]))
@@ -287,7 +287,7 @@ def test_the_rest_is_scored_if_maps_may_be_missing(split: Split) -> None:
 def test_maps_with_nan_are_counted() -> None:
     np.save("good/test/03.jpg.npy", np.full((4, 4), np.nan))
     assert both().exit_code == 1
-    result = both("--reference-nan", "--json", "scores.json")
+    result = both("--reference-nan", "--report", "scores.json")
     assert result.exit_code == 0, result.output
     assert "1 map with NaN or infinity, scored as zeros" in result.stdout
     assert json.loads(Path("scores.json").read_text())["methods"][0]["traps"]["maps"]["not_finite"] == 1
@@ -304,13 +304,13 @@ def test_metadata_at_fault_is_reported_with_a_list(split: Split) -> None:
 
 
 def test_results_are_kept_unless_forced() -> None:
-    assert both("--out", "scores", "--json", "one.json").exit_code == 0
+    assert both("--out", "scores", "--report", "one.json").exit_code == 0
     kept = Path("scores/scores.csv").read_bytes()
     refused = both("--out", "scores", "--seed", 1)
     assert (refused.exit_code, refused.stdout) == (1, "")
     assert "scores/report.json exists already; give another folder, or force (--force)" in refused.stderr
     assert Path("scores/scores.csv").read_bytes() == kept
-    refused = both("--json", "one.json")
+    refused = both("--report", "one.json")
     assert "one.json exists already; give another file, or force (--force)" in refused.stderr
     Path("scores/mine.txt").write_text("mine")
     assert both("--out", "scores", "--seed", 1, "--force").exit_code == 0
@@ -322,7 +322,7 @@ def test_results_are_kept_unless_forced() -> None:
     ("arguments", "text"),
     [
         (("--out", "test/image_ids.txt"), "test/image_ids.txt is a file; give a folder to write to"),
-        (("--json", "test"), "test is a folder; give a file to write to"),
+        (("--report", "test"), "test is a folder; give a file to write to"),
         (
             ("--maps", "good"),
             "two methods are called 'good'; give each a name of its own, such as --maps good-2=",
@@ -373,16 +373,16 @@ def test_results_are_kept_unless_forced() -> None:
             "replicates is 0; intervals need at least 1, and 2000 are usual (--replicates)",
         ),
         (("--seed", "-1"), "seed is -1; give a whole number from 0 (--seed)"),
-        (("--json", "test/image_ids.txt/a.json"), "test/image_ids.txt is no folder; give another place"),
+        (("--report", "test/image_ids.txt/a.json"), "test/image_ids.txt is no folder; give another place"),
         (
-            ("--out", "s", "--json", "s/report.json"),
-            "--json s/report.json is what --out s writes, or in its way",
+            ("--out", "s", "--report", "s/report.json"),
+            "--report s/report.json is what --out s writes, or in its way",
         ),
-        (("--out", "s", "--json", "s/../s"), "--json s/../s is what --out s writes, or in its way"),
-        (("--out", "s/t", "--json", "s"), "--json s is what --out s/t writes, or in its way"),
+        (("--out", "s", "--report", "s/../s"), "--report s/../s is what --out s writes, or in its way"),
+        (("--out", "s/t", "--report", "s"), "--report s is what --out s/t writes, or in its way"),
         (
-            ("--out", "s", "--json", "s.faults.csv"),
-            "--json s.faults.csv is where faults are listed; give the",
+            ("--out", "s", "--report", "s.faults.csv"),
+            "--report s.faults.csv is where faults are listed; give the",
         ),
         (
             ("--val-maps", "good", "--val-maps", "poor", "--val-metadata", "test"),

@@ -64,7 +64,6 @@ def project(tmp_path_factory, drawn):
     params |= {"committed": [], "workers": 0, "seeds": [0, 1], "bootstrap": {"replicates": 20, "seed": 0}}
     params["randomize"] |= {"images": 6, "batch_size": 4, "methods": ["ar", "gar"]}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    shutil.copytree(ROOT / "experiments" / "published", folder / "experiments" / "published")
     (folder / "data" / "mini").mkdir(parents=True)
     mini.write_archive(folder / "data" / "mini" / "mini.zip", counts=COUNTS)
     with pytest.MonkeyPatch.context() as patch:

@@ -12,10 +12,10 @@ from matplotlib.text import Text
 
 from vitol import figures
 from vitol.figures import Overlay, overlay_figure, subset_figure, table_figure
-from vitol.measurements import COLUMNS, read_scores
+from vitol.measurements import COLUMNS
+from vitol.paper import read_published
 from vitol.tables import FLOORS, Table, build_table
 
-PUBLISHED = Path(__file__).parent.parent / "experiments" / "published"
 LOCALIZATION = (
     "MaxBoxAccV2",
     "IoU30",
@@ -55,7 +55,7 @@ def measurements() -> pd.DataFrame:
 
 
 def table(number: int, measurements: pd.DataFrame) -> Table:
-    return build_table(number, measurements, read_scores(PUBLISHED / f"table{number}.csv"))
+    return build_table(number, measurements, read_published(number))
 
 
 @pytest.fixture

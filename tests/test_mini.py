@@ -499,3 +499,10 @@ def test_an_archive_without_any_split_is_refused(tmp_path):
         pass
     with pytest.raises(ValueError, match=r"entry 'README.txt' is missing"):
         mini.unpack(tmp_path / "empty.zip", tmp_path / "mini")
+
+
+def test_drawing_tells_of_every_image(tmp_path):
+    told = []
+    counts = {"val": {"plain": 2}, "test": {"plain": 1}}
+    mini.write_archive(tmp_path / "few.zip", counts=counts, progress=lambda *told_of: told.append(told_of))
+    assert told == [(1, 3), (2, 3), (3, 3)]

@@ -21,9 +21,9 @@ from experiments.names import MAP_FILES
 from experiments.params import ParamsError, read_params
 from experiments.stage import replaced
 from experiments.summary import cell
-from vitol.measurements import read_scores
 from vitol.methods import ABOUT, METHODS, Method
 from vitol.models import create_model
+from vitol.paper import TABLES, read_published
 from vitol.tokens import patch_grid
 
 STAGES = yaml.safe_load((ROOT / "dvc.yaml").read_text())["stages"]
@@ -102,7 +102,7 @@ NEEDED = {
         {"seeds", "randomize", "bootstrap", "backbones.${item.backbone}"},
     ),
     "tabulate": (
-        {"results/scores", "experiments/results", "experiments/published"},
+        {"results/scores", "experiments/results", "vitol/published"},
         {"grid", "seeds", "committed"},
     ),
     "plot": (
@@ -113,7 +113,7 @@ NEEDED = {
             "results/maps",
             "results/sanity",
             "results/scores",
-            "experiments/published",
+            "vitol/published",
         },
         {"grid", "seeds"},
     ),
@@ -276,7 +276,7 @@ def test_backbones_for_real_data_are_timm_models_with_pretrained_weights(name):
 
 
 def test_the_headers_of_the_papers_recipes_state_the_papers_numbers():
-    published = pd.concat([read_scores(path) for path in (ROOT / "experiments/published").glob("table*.csv")])
+    published = pd.concat(map(read_published, TABLES))
     text = (ROOT / "params.yaml").read_text()
     for dataset in ("cub", "ilsvrc"):
         header = text[

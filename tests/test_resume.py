@@ -12,8 +12,9 @@ import yaml
 from conftest import ROOT
 
 from experiments import resume
-from experiments.resume import Resume, data_digest, resuming, weights_digest
+from experiments.resume import Resume, data_digest, resuming
 from vitol.models import create_model
+from vitol.resumption import weights_digest
 
 
 @pytest.fixture(autouse=True)
@@ -91,8 +92,9 @@ def test_the_digest_of_the_code_is_of_the_modules_that_dvc_lists_for_the_stage()
     wrapper = (
         "import atexit, sys\n"
         "def tell():\n"
-        "    from experiments.resume import project_files\n"
-        "    print('\\n'.join(map(str, project_files())), file=sys.stderr)\n"
+        "    from experiments.resume import PROJECT\n"
+        "    from vitol.resumption import module_files\n"
+        "    print('\\n'.join(map(str, module_files(*PROJECT))), file=sys.stderr)\n"
         "atexit.register(tell)\n"
     )
     Path("sitecustomize.py").write_text(wrapper)

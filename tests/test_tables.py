@@ -3,22 +3,22 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
-from pathlib import Path
+import tomllib
 
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import ROOT
 from rich.console import Console
 
 from vitol.measurements import COLUMNS, read_scores, validate_measurements
+from vitol.paper import PUBLISHED, TABLES, read_all_published, read_published
 from vitol.tables import Table, build_table, render
-
-PUBLISHED = Path(__file__).parent.parent / "experiments" / "published"
 
 
 @pytest.fixture(scope="module")
 def published() -> dict[int, pd.DataFrame]:
-    return {number: read_scores(PUBLISHED / f"table{number}.csv") for number in (1, 2, 3, 4)}
+    return {number: read_published(number) for number in TABLES}
 
 
 def score(value: float = 50.0, **changes) -> dict:
@@ -467,3 +467,18 @@ def test_a_rendered_table_2_leaves_rivals_out_of_metrics_the_paper_does_not_give
 def test_tables_and_figures_do_not_load_torch():
     code = "import sys, vitol.tables, vitol.figures; assert 'torch' not in sys.modules"
     subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_a_wheel_ships_the_papers_numbers():
+    data = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["package-data"]["vitol"]
+    shipped = {path for pattern in data for path in (ROOT / "vitol").glob(pattern)}
+    files = sorted(PUBLISHED.iterdir())
+    assert [path.name for path in files] == ["release.csv", *(f"table{number}.csv" for number in TABLES)]
+    assert set(files) <= shipped
+
+
+def test_all_published_numbers_are_those_of_the_tables_and_the_release(published):
+    frame = read_all_published()
+    release = read_scores(PUBLISHED / "release.csv")
+    assert len(frame) == len(release) + sum(len(rows) for rows in published.values())
+    assert set(release["locator"]) <= set(frame["locator"])

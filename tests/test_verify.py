@@ -25,7 +25,6 @@ def checkpoint(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A checkpoint of the release's layout, a registered data set of its three classes, and the project's params."""
     monkeypatch.chdir(tmp_path)
     shutil.copy(ROOT / "params.yaml", tmp_path)
-    shutil.copytree(ROOT / "experiments/published", tmp_path / "experiments/published")
     register("ilsvrc", fake_ilsvrc(tmp_path / "ILSVRC", IMAGES), "three", Path("registered"))
     torch.manual_seed(0)
     model = create_model("deit_tiny_patch16_224", 3)

@@ -146,7 +146,7 @@ class Preparation:
         config = resolve_model_data_config(model)
         known = {"bilinear", "bicubic"} & {config["interpolation"]}
         return cls(
-            _input_size(model),
+            input_size(model),
             tuple(config["mean"]),
             tuple(config["std"]),
             known.pop() if known else "bicubic",
@@ -173,10 +173,10 @@ class Preparation:
                     + (", above 0" if key == "std" else "")
                 )
             values[key] = tuple(map(float, numbers))
-        return cls(_input_size(model), values["mean"], values["std"])
+        return cls(input_size(model), values["mean"], values["std"])
 
 
-def _input_size(model: nn.Module) -> tuple[int, int]:
+def input_size(model: nn.Module) -> tuple[int, int]:
     """Height and width that a timm model was built for."""
     size = getattr(getattr(model, "patch_embed", None), "img_size", None)
     height, width = size or resolve_model_data_config(model)["input_size"][1:]

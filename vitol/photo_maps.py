@@ -179,8 +179,7 @@ class PhotoMaps:
                     )
                     say("Drawing", done, len(self))
                 self._draw_overview(partial / OVERVIEW)
-                record = {"model": self.model, "corners": CORNERS, "maps": [entry.record() for entry in self]}
-                text = json.dumps(record, indent=1, ensure_ascii=False, allow_nan=False)
+                text = json.dumps(self.record(), indent=1, ensure_ascii=False, allow_nan=False)
                 (partial / BOXES).write_text(text + "\n", encoding="utf-8")
                 for file in sorted(partial.iterdir()):
                     file.replace(folder / file.name)
@@ -189,6 +188,10 @@ class PhotoMaps:
                 with suppress(OSError):  # not empty: somebody put a file there meanwhile
                     folder.rmdir()
             raise
+
+    def record(self) -> dict[str, Any]:
+        """Everything but the maps, JSON-able: what `boxes.json` holds."""
+        return {"model": self.model, "corners": CORNERS, "maps": [entry.record() for entry in self]}
 
     def _draw_overview(self, path: Path) -> None:
         """Draw the first photos, each beside its maps.

@@ -52,3 +52,12 @@ def file_digest(path: Path) -> str:
     """SHA-256 of a file, in hex."""
     with path.open("rb") as handle:
         return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def describe_weights(weights: str | Path | None) -> str:
+    """Where a model's weights came from: no path, so that it is the same on every machine.
+
+    Args:
+        weights: What `vitol.models.create_model` takes.
+    """
+    return f"sha256:{file_digest(weights)}" if isinstance(weights, Path) else weights or "random"

@@ -7,15 +7,21 @@ from rich.console import Console
 from rich.text import Text
 
 from vitol import __version__
-from vitol.cli import convert, data, explain, export, score
-from vitol.cli.console import examples
+from vitol.cli import convert, data, doctor, explain, export, score, tables, train
+from vitol.cli.console import EXIT_CODES, Commands, examples
 
-app = typer.Typer(pretty_exceptions_show_locals=False)
-app.add_typer(data.commands, name="data")
-app.command(epilog=explain.EXAMPLES)(explain.explain)
-app.command(epilog=score.EXAMPLES)(score.score)
-app.command(epilog=export.EXAMPLES)(export.export)
-app.command(epilog=convert.EXAMPLES)(convert.convert)
+# Groups of commands in the help, in this order.
+FIRST, DATA, RESULTS, FILES = "Start here", "Data and training", "Results", "Checkpoints"
+
+app = typer.Typer(cls=Commands, pretty_exceptions_show_locals=False)
+app.command(epilog=doctor.EXAMPLES, rich_help_panel=FIRST)(doctor.doctor)
+app.command(epilog=explain.EXAMPLES, rich_help_panel=FIRST)(explain.explain)
+app.command(epilog=score.EXAMPLES, rich_help_panel=FIRST)(score.score)
+app.command(epilog=train.EXAMPLES, rich_help_panel=DATA)(train.train)
+app.add_typer(data.commands, name="data", rich_help_panel=DATA)
+app.command(epilog=tables.EXAMPLES, rich_help_panel=RESULTS)(tables.tables)
+app.command(epilog=export.EXAMPLES, rich_help_panel=FILES)(export.export)
+app.command(epilog=convert.EXAMPLES, rich_help_panel=FILES)(convert.convert)
 
 
 def show_version(wanted: bool) -> None:
@@ -28,11 +34,11 @@ def show_version(wanted: bool) -> None:
 @app.callback(
     invoke_without_command=True,
     epilog=examples(
+        "vitol doctor",
         'vitol explain photo.jpg --model deit_tiny_patch16_224 --class "bow tie"',
         "vitol score --maps GAR=maps/gar --maps AR=maps/ar --metadata metadata/test",
         "vitol data register cub ~/data/CUB_200_2011",
-        "vitol data register --help",
-        "vitol export results/models/cub/deit_tiny/mmp/seed0.safetensors exported/cub-mmp",
+        EXIT_CODES,
     ),
 )
 def vitol(
@@ -42,6 +48,11 @@ def vitol(
         typer.Option("--version", callback=show_version, is_eager=True, help="Show the version and exit."),
     ] = False,
 ) -> None:
-    """Weakly supervised object localization with vision transformers: the ViTOL paper, reproducible."""
+    """Weakly supervised object localization with vision transformers: the ViTOL paper, reproducible.
+
+    Where does a model look, and how well does that box its object? Ask it about
+    a photo (explain), score anyone's maps (score), train with p-ADL (train),
+    rebuild the paper's tables (tables). `vitol COMMAND --help` tells more.
+    """
     if context.invoked_subcommand is None:
         Console().print(Text.from_ansi(context.get_help()))

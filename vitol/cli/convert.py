@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 EXAMPLES = examples(
     "vitol convert ViTOL-DeiT-B_IMAGENET_last.pth.tar vitol-base.safetensors",
-    "vitol convert checkpoint.pth out.safetensors --architecture deit_small_patch16_224 --classes 200",
+    "vitol convert checkpoint.pth out.safetensors --classes 200",
     "vitol explain photo.jpg --model vitol-base.safetensors",
 )
 

@@ -69,7 +69,11 @@ def register(
     from vitol.datasets.register import register as check_and_register
 
     name = name or layout.value
-    with errors_in_words(), faults_listed(name, folder, "nothing was registered"), progress_bars() as show:
+    with (
+        errors_in_words("nothing was registered; run the same command again"),
+        faults_listed(name, folder, "nothing was registered"),
+        progress_bars() as show,
+    ):
         manifest = check_and_register(
             layout.value,
             root,
@@ -126,7 +130,7 @@ def draw_mini(
     with errors_in_words():
         if out.exists() and not force:
             raise ValueError(f"{out} exists already; give another name, or --force to overwrite it")
-        with Console(stderr=True).status("Drawing"):
-            mini.write_archive(out)
+        with progress_bars() as show:
+            mini.write_archive(out, progress=lambda done, total: show("Drawing", done, total))
         size = f"{out.stat().st_size / 1e6:.1f} MB"
         Console().print(f"{out}: {size}", soft_wrap=True, highlight=False, markup=False)

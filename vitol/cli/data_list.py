@@ -1,6 +1,5 @@
 """`vitol data list`: the data sets that are registered, and the layouts that one can be registered in."""
 
-import json as json_module
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -9,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vitol.cli.console import examples
+from vitol.cli.console import examples, print_json
 
 EXAMPLES = examples("vitol data list", "vitol data list --json")
 
@@ -29,8 +28,7 @@ def list_datasets(
     found = [describe(name, folder) for name in registered_names(folder)]
     layouts = [{"layout": name, "expects": reader.expects} for name, reader in LAYOUTS.items()]
     if json:
-        text = json_module.dumps({"datasets": found, "layouts": layouts}, indent=2, ensure_ascii=False)
-        Console().print(text, soft_wrap=True, highlight=False, markup=False)
+        print_json({"datasets": found, "layouts": layouts})
         return
     console = Console()
     if found:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from vitol.cli import completions
 from vitol.cli.console import errors_in_words, examples
 
 EXAMPLES = examples(
@@ -14,7 +15,9 @@ EXAMPLES = examples(
 
 
 def show(
-    name: Annotated[str, typer.Argument(help="What the data set is called.")],
+    name: Annotated[
+        str, typer.Argument(help="What the data set is called.", autocompletion=completions.datasets)
+    ],
     split: Annotated[str, typer.Option(help="Which of its splits.")] = "test",
     count: Annotated[int, typer.Option(help="How many images, spread over the classes.")] = 24,
     seed: Annotated[int, typer.Option(help="Which images; the same number shows the same ones.")] = 0,
@@ -31,6 +34,7 @@ def show(
     Boxes and outlines of masks are green. What masks leave out has a white,
     dashed outline.
     """
+    from vitol.atomic import atomic_file
     from vitol.contact_sheet import contact_sheet
     from vitol.datasets.register import load
     from vitol.wording import counted
@@ -42,6 +46,6 @@ def show(
             raise ValueError(f"{path} is no name of a PNG; give one that ends with .png")
         if path.exists() and not force:
             raise ValueError(f"{path} exists already; give another name (--out), or --force to overwrite it")
-        with Console(stderr=True).status("Drawing"):
-            drawn = contact_sheet(layout, split, path, f"{name}, {split}", count, seed)
+        with Console(stderr=True).status("Drawing"), atomic_file(path) as partial:
+            drawn = contact_sheet(layout, split, partial, f"{name}, {split}", count, seed)
     Console().print(f"{path}: {counted(drawn, 'image')}", soft_wrap=True, highlight=False, markup=False)

@@ -8,16 +8,17 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from vitol.cli.console import errors_in_words, examples, progress_bars
+from vitol.cli import completions
+from vitol.cli.console import errors_in_words, examples, print_json, progress_bars
 
 if TYPE_CHECKING:
     from vitol.photo_maps import PhotoMaps
 
 SHOWN = 40  # rows of a result table at most
 EXAMPLES = examples(
-    'vitol explain photo.jpg --model deit_tiny_patch16_224 --class "bow tie" --class 812',
-    "vitol explain photos/ --model deit_small_patch16_224 --method gar --method lrp --out maps",
-    "vitol explain bird.jpg --model results/models/cub/deit_tiny/mmp/seed0.safetensors",
+    'vitol explain photo.jpg --model deit_tiny_patch16_224 --class "bow tie"',
+    "vitol explain photos/ --model deit_small_patch16_224 --method gar --method lrp",
+    "vitol explain bird.jpg --model cub-mmp.safetensors --json > boxes.json",
 )
 
 
@@ -38,11 +39,16 @@ def explain(
         typer.Option(
             help="How maps are made, gar if not given; repeat for more: ar, gar, lrp, relevance, full-lrp, "
             "attention, gradcam, legrad, attnlrp. ar and attention do not depend on the class.",
+            autocompletion=completions.methods,
         ),
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder to write to.")] = Path("explained"),
     preset: Annotated[
-        str, typer.Option(help="release (the paper's code, which made its numbers) or paper (its equations).")
+        str,
+        typer.Option(
+            help="release (the paper's code, which made its numbers) or paper (its equations).",
+            autocompletion=completions.presets,
+        ),
     ] = "release",
     threshold: Annotated[
         float | None,
@@ -58,6 +64,9 @@ def explain(
         typer.Option("--classes", help="Text file with the model's class names, one a line, in label order."),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite files of an earlier run.")] = False,
+    json: Annotated[
+        bool, typer.Option("--json", help="Print boxes.json; everything else goes to stderr.")
+    ] = False,
 ) -> None:
     """Show where a vision transformer sees a class in photos.
 
@@ -89,10 +98,12 @@ def explain(
                 force=force,
                 progress=show,
             )
-    show_results(results, out)
+    if json:
+        print_json(results.record())
+    show_results(results, out, Console(stderr=json))
 
 
-def show_results(results: "PhotoMaps", out: Path) -> None:
+def show_results(results: "PhotoMaps", out: Path, console: Console) -> None:
     """Print what was found, and where it was written."""
     from vitol.photo_maps import BOXES, OVERVIEW, percent
 
@@ -108,7 +119,6 @@ def show_results(results: "PhotoMaps", out: Path) -> None:
         table.add_row(
             *(Text(cell) for cell in (str(found.path), label, percent(found.probability), found.method, box))
         )
-    console = Console()
     console.print(table)
     if len(results) > SHOWN:
         console.print(f"and {len(results) - SHOWN} more, in {BOXES}")

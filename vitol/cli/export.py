@@ -9,7 +9,7 @@ from rich.console import Console
 from vitol.cli.console import errors_in_words, examples
 
 EXAMPLES = examples(
-    "vitol export results/models/cub/deit_tiny/mmp/seed0.safetensors exported/cub-mmp",
+    "vitol export cub-mmp.safetensors exported/cub-mmp",
     "vitol explain bird.jpg --model local-dir:exported/cub-mmp",
 )
 

@@ -52,7 +52,7 @@ def fetch(
     archive, folder = ARCHIVES[name.value], folder.expanduser()
     for line in (archive.title, archive.terms, f"Official page: {archive.page}"):
         Console().print(line, highlight=False, markup=False)
-    with errors_in_words():
+    with errors_in_words("what was downloaded is kept; run the same command again to go on from there"):
         if not accept_terms:
             try:
                 agreed = typer.confirm("Do you accept these terms?")

@@ -8,16 +8,16 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from vitol.cli.console import errors_in_words, examples, progress_bars
+from vitol.cli.console import errors_in_words, examples, print_json, progress_bars
 from vitol.cli.score_options import Policy, chosen_policies, read_methods
 from vitol.cli.score_outputs import check_outputs, faults_file, faults_text
 from vitol.cli.score_table import show_scores
 
 EXAMPLES = examples(
     "vitol score --maps maps/gar --metadata metadata/test",
-    "vitol score --maps GAR=maps/gar --maps AR=maps/ar --metadata metadata/test --logits logits.npy --out scores",
-    "vitol score --maps maps/gar --metadata metadata/test --val-cut --json scores.json",
-    "vitol score --maps maps/gar --metadata metadata/test --val-maps maps/gar-val --val-metadata metadata/val",
+    "vitol score --maps GAR=maps/gar --maps AR=maps/ar --metadata test --out scores",
+    "vitol score --maps maps/gar --metadata test --val-cut --json > scores.json",
+    "vitol score --maps gar --metadata test --val-maps gar-val --val-metadata val",
 )
 
 CHOICE, RESULT = "How thresholds are chosen", "What is written"  # groups of options in the help
@@ -134,9 +134,17 @@ def score(
             rich_help_panel=RESULT,
         ),
     ] = None,
-    json: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="For the report alone.", rich_help_panel=RESULT)
+    report: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="For report.json alone.", rich_help_panel=RESULT)
     ] = None,
+    json: Annotated[
+        bool,
+        typer.Option(
+            "--json",
+            help="Print the report as JSON; everything else goes to stderr.",
+            rich_help_panel=RESULT,
+        ),
+    ] = False,
     force: Annotated[
         bool, typer.Option("--force", help="Overwrite files of an earlier run.", rich_help_panel=RESULT)
     ] = False,
@@ -154,13 +162,14 @@ def score(
     fault of the files is listed, and nothing is scored while there is one.
     """
     from vitol.datasets.faults import DatasetFaults
+    from vitol.score_report import report as report_of
     from vitol.score_report import save, save_faults, save_report
     from vitol.scoring import read_scored_split, score_methods
 
     command = shlex.join(["vitol", *sys.argv[1:]])
-    list_of_faults = faults_file(out or json)
+    list_of_faults = faults_file(out or report)
     with errors_in_words():
-        check_outputs(out, json, list_of_faults, force)
+        check_outputs(out, report, list_of_faults, force)
         given = (logits, predicted_maps, val_maps, val_logits, val_predicted_maps)
         methods = read_methods(maps, *(values or [] for values in given))
         chosen = chosen_policies(policy, threshold, val_maps, val_metadata, val_cut)
@@ -189,13 +198,15 @@ def score(
                 save_faults(error.faults, list_of_faults)
             raise ValueError(faults_text(error, list_of_faults)) from error
         # Before files are written, which may fail: what was waited for is not lost.
-        show_scores(scores, metadata)
+        show_scores(scores, metadata, Console(stderr=json))
+        if json:
+            print_json(report_of(scores, command))
         if out is not None:
             save(scores, out, force, command)
-        if json is not None:
-            save_report(scores, json, force, command)
+        if report is not None:
+            save_report(scores, report, force, command)
         if list_of_faults is not None:
             list_of_faults.unlink(missing_ok=True)  # of an earlier run: they are mended
-    for label, path in (("scores", out and out / "*.csv, score.png, report.json"), ("report", json)):
+    for label, path in (("scores", out and out / "*.csv, score.png, report.json"), ("report", report)):
         if path is not None:
-            Console().print(f"{label:<8}{path}", soft_wrap=True, highlight=False, markup=False)
+            Console(stderr=json).print(f"{label:<8}{path}", soft_wrap=True, highlight=False, markup=False)

@@ -16,12 +16,12 @@ def faults_file(result: Path | None) -> Path | None:
     return (result if result.name else result.resolve()).with_name(f"{result.resolve().name}.faults.csv")
 
 
-def check_outputs(out: Path | None, json: Path | None, faults: Path | None, force: bool) -> None:
+def check_outputs(out: Path | None, report: Path | None, faults: Path | None, force: bool) -> None:
     """Refuse what could not be written, before anything is scored.
 
     Args:
         out: The folder to write to.
-        json: The file of the report alone.
+        report: The file of the report alone.
         faults: Where faults are listed.
         force: Whether to overwrite the results of an earlier run.
 
@@ -32,17 +32,17 @@ def check_outputs(out: Path | None, json: Path | None, faults: Path | None, forc
 
     if out is not None:
         check_free(out, force)
-    if json is not None:
-        check_free_file(json, force)
-    if out is not None and json is not None:
-        folder, file = out.resolve(), json.resolve()
+    if report is not None:
+        check_free_file(report, force)
+    if out is not None and report is not None:
+        folder, file = out.resolve(), report.resolve()
         if file in {folder, *folder.parents} or (file.parent == folder and file.name in FILES):
             raise ValueError(
-                f"--json {json} is what --out {out} writes, or in its way; give the report another place"
+                f"--report {report} is what --out {out} writes, or in its way; give the report another place"
             )
     if faults is not None:
-        if json is not None and json.resolve() == faults.resolve():
-            raise ValueError(f"--json {json} is where faults are listed; give the report another name")
+        if report is not None and report.resolve() == faults.resolve():
+            raise ValueError(f"--report {report} is where faults are listed; give the report another name")
         check_faults_file(faults)
 
 

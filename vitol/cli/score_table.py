@@ -36,9 +36,8 @@ LEGEND_OF_MASKS = (
 )
 
 
-def show_scores(scores: "Scores", metadata: Path) -> None:
+def show_scores(scores: "Scores", metadata: Path, console: Console) -> None:
     """Print the measurements, who beats whom, and what there is to know of the maps."""
-    console = Console()
     title = f"{counted(len(scores.split), 'image')} of {metadata}: percent, 95% intervals over images"
     console.print(title, soft_wrap=True, highlight=False, markup=False)
     most = max(1, (console.width - FIRST_COLUMN) // COLUMN)

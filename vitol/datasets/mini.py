@@ -9,7 +9,8 @@ import re
 import struct
 import tempfile
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -46,20 +47,27 @@ masks/SPLIT.npy             the masks of a split's images in their order, row by
 """
 
 
-def write_archive(path: Path, seed: int = SEED, counts: Mapping[str, Mapping[str, int]] = COUNTS) -> None:
+def write_archive(
+    path: Path,
+    seed: int = SEED,
+    counts: Mapping[str, Mapping[str, int]] = COUNTS,
+    progress: Callable[[int, int], object] = lambda *_: None,
+) -> None:
     """Draw the whole data set into one archive; an older one is replaced once the new one is complete.
 
     Args:
         path: The archive, a zip file.
         seed: Of all images, from 0.
         counts: Images of each subset of each split; multiples of 8 balance the classes.
+        progress: Told the images drawn and in all.
 
     Raises:
         ValueError: Unknown split or subset, or a split without images.
     """
     entries = {"metadata/classes.txt": _text(CLASSES)}
+    total, done = sum(sum(sizes.values()) for sizes in counts.values()), count(1)
     for split, sizes in counts.items():
-        entries |= _drawn(split, sizes, seed)
+        entries |= _drawn(split, sizes, seed, lambda: progress(next(done), total))
     images = ", ".join(f"{sum(sizes.values())} {split} images" for split, sizes in counts.items())
     entries["README.txt"] = README.format(images=images, side=SIZE, classes=len(CLASSES), seed=seed).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -78,8 +86,8 @@ def _text(rows: Iterable[str]) -> bytes:
     return "".join(f"{row}\n" for row in rows).encode()
 
 
-def _drawn(split: str, counts: Mapping[str, int], seed: int) -> dict[str, bytes]:
-    """Every entry of one split."""
+def _drawn(split: str, counts: Mapping[str, int], seed: int, drawn: Callable[[], object]) -> dict[str, bytes]:
+    """Every entry of one split; `drawn` is called after every image."""
     if not counts or min(counts.values()) < 0 or not sum(counts.values()):
         raise ValueError(
             f"{split} cannot have {dict(counts)} images; give at least one, or leave the split out"
@@ -100,6 +108,7 @@ def _drawn(split: str, counts: Mapping[str, int], seed: int) -> dict[str, bytes]
         tables["image_sizes.txt"].append(f"{image},{SIZE},{SIZE}")
         tables["localization.txt"] += [",".join([image, *map(str, box)]) for box in picture.boxes.tolist()]
         tables["subsets.csv"].append(f"{image},{subset}")
+        drawn()
     file = io.BytesIO()
     np.save(file, run_lengths(np.array(masks)), allow_pickle=False)
     entries[f"masks/{split}.npy"] = file.getvalue()

@@ -1,0 +1,157 @@
+"""Training a classifier in one call, from a model's name and a data set to a checkpoint; interrupted, it goes on.
+
+data = read_training_data("cub")
+train_classifier("deit_tiny_patch16_224", data, Path("cub.safetensors"), SCHEDULES["imagenet"], position="MMp")
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable, Mapping
+from contextlib import nullcontext
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from torch import nn
+
+from vitol.checkup import required
+from vitol.datasets.images import SplitImages, TrainImages
+from vitol.fitting import OWN_DRAWS, Fit, Told, fit, full_record, images_an_epoch, run_settings
+from vitol.models import describe_device
+from vitol.padl import Position, insert_padl
+from vitol.photo_input import input_size
+from vitol.recipe import Recipe
+from vitol.resumption import code_digest, lock
+from vitol.snapshots import FILE, Snapshots, read_header
+from vitol.training import Progress
+from vitol.training_inputs import TrainingData, start_model
+from vitol.wording import counted
+
+
+def train_classifier(
+    name: str,
+    data: TrainingData,
+    checkpoint: Path,
+    recipe: Recipe,
+    *,
+    position: Position | None = None,
+    padl: Mapping[str, Any] | None = None,
+    scratch: bool = False,
+    options: Mapping[str, Any] | None = None,
+    resize: int | None = None,
+    seed: int = 0,
+    workers: int = 0,
+    every_seconds: float = 60.0,
+    progress: Progress = lambda *_: None,
+    told: Told = lambda *_: None,
+    said: Callable[[str], object] = lambda _: None,
+) -> Fit:
+    """Train a model on a data set, p-ADL in it or not, and write checkpoint, record and log.
+
+    An interrupted call leaves its state in `resume_folder(checkpoint)`, and an equal call goes on from there with the
+    very weights, to the bit, that an uninterrupted one would have had. Then the folder is gone.
+
+    Args:
+        name: Of a model, as `vitol.sources.find_source` takes it.
+        data: What to train on.
+        checkpoint: The file to write, `.safetensors`; record (`.json`) and log (`.csv`) go beside it.
+        recipe: The schedule.
+        position: Where p-ADL goes; None for none.
+        padl: Further settings of `vitol.padl.insert_padl`.
+        scratch: Start from random weights.
+        options: Further arguments of the timm model.
+        resize: Side of the images before the crop to the model's input; None for 8/7 of that, as 256 is of 224.
+        seed: Of everything that is drawn. A run from a vitol checkpoint draws other numbers than the checkpoint's.
+        workers: Processes that decode images.
+        every_seconds: How often a snapshot is taken, at most.
+        progress: Called with (images done, images in all), with those of an earlier call first.
+        told: Called after every epoch with its record and the rate.
+        said: Called with a line about what is done here.
+
+    Returns:
+        What the training came to.
+
+    Raises:
+        CheckpointError: If there are no weights, they do not fit, or the checkpoint cannot be written.
+        SnapshotError: If what an earlier call left is of other settings.
+        ValueError: If an argument is wrong, an image cannot be read, or another call is at the same work.
+    """
+    model, record = start_model(name, data, scratch=scratch, options=options, seed=seed)
+    draws = seed + OWN_DRAWS if "from" in record else seed
+    train, validation = images_of(model, data, resize, draws)
+    record |= variant(position, padl or {}, "from" in record)
+    record = full_record(record, recipe, seed, draws)
+    said(f"{len(train):,} images of {data.name}, {len(data.layout.classes):,} classes, {describe_device()}")
+    if record["precision"] != recipe.precision:
+        said("no bfloat16 in hardware: training in float32")
+    packages = {each: version(each) for each in required()}
+    settings = run_settings(
+        record, model, train, data=data.fingerprint, code=code_digest("vitol"), packages=packages
+    )
+    folder = resume_folder(checkpoint)
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock(folder):
+        try:
+            snapshots = Snapshots(folder, settings, every_seconds)
+            found = snapshots.position()
+            if found.epoch or found.step:
+                said(f"goes on after {counted(found.epoch, 'epoch')} and {counted(found.step, 'step')}")
+            each = images_an_epoch(len(train), recipe)
+            progress(found.epoch * each + found.seen, recipe.epochs * each)
+            with insert_padl(model, position, **(padl or {})) if position else nullcontext():
+                done = fit(
+                    model,
+                    train,
+                    recipe,
+                    checkpoint,
+                    record,
+                    snapshots,
+                    validation=validation,
+                    workers=workers,
+                    progress=progress,
+                    told=told,
+                )
+            shutil.rmtree(folder)
+        finally:
+            if not (folder / FILE).exists():  # nothing to go on from
+                shutil.rmtree(folder, ignore_errors=True)
+    return done
+
+
+def resume_folder(checkpoint: Path) -> Path:
+    """Where the state of an interrupted training waits."""
+    return checkpoint.with_suffix(".resume")
+
+
+def kept_in_words(checkpoint: Path) -> str:
+    """What an interrupted training has left, and how to go on with it."""
+    folder = resume_folder(checkpoint)
+    if not (folder / FILE).exists():
+        return "no snapshot was due yet, so nothing was kept; give the same command again"
+    position = read_header(folder / FILE)["position"]
+    return (
+        f"{counted(position['epoch'], 'epoch')} and {counted(position['step'], 'step')} are kept in {folder}; give the "
+        "same command again to go on from there, or remove the folder to start anew"
+    )
+
+
+def images_of(
+    model: nn.Module, data: TrainingData, resize: int | None, draws: int
+) -> tuple[TrainImages, SplitImages | None]:
+    """The images to train on and to validate on, of the model's input size."""
+    height, width = input_size(model)
+    if height != width:
+        raise ValueError(
+            f"the model takes images of {width}x{height}; training crops squares: give another one"
+        )
+    root = data.layout.images
+    train = TrainImages(data.train, root, width, resize or round(width * 256 / 224), draws)
+    return train, None if data.validation is None else SplitImages(data.validation, root, width)
+
+
+def variant(position: Position | None, padl: Mapping[str, Any], continued: bool) -> dict[str, Any]:
+    """What a checkpoint's record says of p-ADL, with the names that the pipeline uses."""
+    if position is None:
+        return {"variant": "control" if continued else "baseline", "padl": None}
+    return {"variant": position.lower(), "padl": {"position": position, **padl}}

@@ -1,0 +1,128 @@
+"""What a training starts from: the images of a data set, and a model for its classes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from vitol.datasets.images import MEAN, STD
+from vitol.datasets.layout import Layout, with_validation_cut
+from vitol.datasets.register import load
+from vitol.datasets.registered import REGISTERED, read_manifest, registered_names
+from vitol.datasets.splits import TRAIN, Split
+from vitol.datasets.wsol import read_wsol
+from vitol.models import create_model
+from vitol.resumption import files_digest
+from vitol.sources import find_source, find_weights
+from vitol.weight_files import describe_weights, read_record
+
+
+@dataclass(frozen=True)
+class TrainingData:
+    """Images to train on.
+
+    Attributes:
+        name: What the data set is called.
+        layout: With a split to train on, and perhaps one to validate on.
+        fingerprint: Hash of what is known of its images; of their contents too, where the data set is registered.
+    """
+
+    name: str
+    layout: Layout
+    fingerprint: str
+
+    @property
+    def train(self) -> Split:
+        """The images to train on."""
+        return self.layout.splits[TRAIN]
+
+    @property
+    def validation(self) -> Split | None:
+        """Those to report top-1 on, where there are any."""
+        return self.layout.splits.get("val")
+
+
+def read_training_data(source: str, folder: Path = REGISTERED, *, val_cut: bool = False) -> TrainingData:
+    """Read a data set by its registered name, or from a folder of splits in the WSOL format.
+
+    A name comes before a folder of the same name, which "./NAME" stands for. Images are not opened.
+
+    Args:
+        source: The name or the folder.
+        folder: Where data sets are registered.
+        val_cut: Take a tenth of the train images for validation, by the protocol's rule.
+
+    Raises:
+        DatasetFaults: A ValueError with every fault of the splits.
+        ValueError: If it is neither, has no split to train on, or no tenth can be cut off.
+    """
+    names = registered_names(folder)
+    if source in names:
+        found = TrainingData(source, load(source, folder), read_manifest(source, folder)["fingerprint"])
+    elif Path(source).is_dir():
+        root = Path(source)
+        texts = [path for path in root.glob("*/*") if path.suffix in (".txt", ".csv")]
+        found = TrainingData(root.resolve().name, read_wsol(root), files_digest(root, texts))
+    else:
+        raise ValueError(
+            f"{source!r} is neither a registered data set ({', '.join(names) or 'there is none'}) nor a folder; "
+            "register it (`vitol data register`), or give a folder of splits in the WSOL format"
+        )
+    if TRAIN not in found.layout.splits:
+        there = ", ".join(found.layout.splits) or "none"
+        raise ValueError(f"{source} has no split {TRAIN!r} (there are: {there}); give a data set with one")
+    layout = with_validation_cut(found.layout) if val_cut else found.layout
+    return TrainingData(found.name, layout, found.fingerprint)
+
+
+def start_model(
+    name: str,
+    data: TrainingData,
+    *,
+    scratch: bool = False,
+    options: Mapping[str, Any] | None = None,
+    seed: int = 0,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """A model for a data set's classes, and what made it.
+
+    Its head is made anew where its weights are for another number of classes.
+
+    Args:
+        name: Of a model, as `vitol.sources.find_source` takes it.
+        data: For its classes.
+        scratch: Draw its weights at random.
+        options: Further arguments of the timm model.
+        seed: Of what is drawn.
+
+    Returns:
+        The model in training mode, on the CPU, and the start of its checkpoint's record.
+
+    Raises:
+        CheckpointError: If there are no weights, or they do not fit.
+        ValueError: If timm does not know the model, or an option is not its own.
+    """
+    source = find_source(name, options)
+    weights = None if scratch else find_weights(name)
+    classes = data.layout.classes
+    torch.manual_seed(seed)
+    model = create_model(name, len(classes), weights=weights, options=options)
+    record: dict[str, Any] = {
+        "architecture": source.architecture,
+        "options": source.options,
+        "num_classes": len(classes),
+        "dataset": data.name,
+        "weights": describe_weights(weights),
+        "classes": list(classes),
+        "mean": list(MEAN),
+        "std": list(STD),
+    }
+    if weights and source.license:
+        record["license"] = source.license
+    if weights and name.endswith(".safetensors"):
+        record["from"] = read_record(Path(name).expanduser())
+    return model, record
