@@ -46,6 +46,8 @@ def write_world(folder: Path) -> Path:
     fake_cub(folder / "data/CUB_200_2011")
     fake_ilsvrc(folder / "data/ILSVRC")
     write_birds(folder / "data/birds")
+    (folder / "results").mkdir()
+    shutil.copy2(ROOT / "experiments/results/mini/measurements.csv", folder / "results")
 
     model = timm.create_model("vit_tiny_patch16_224", num_classes=3, **TINY)
     record = {"architecture": "vit_tiny_patch16_224", "options": TINY, "num_classes": 3}
