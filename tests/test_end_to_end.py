@@ -24,6 +24,7 @@ from experiments import (
     prepare,
     publish,
     randomize,
+    report,
     tabulate,
 )
 from experiments.names import MAP_FILES
@@ -62,6 +63,7 @@ def project(tmp_path_factory, drawn):
     for recipe in params["datasets"]["mini"].values():
         recipe |= {"epochs": 1, "decay_every": 1, "batch_size": 16}
     params |= {"committed": [], "workers": 0, "seeds": [0, 1], "bootstrap": {"replicates": 20, "seed": 0}}
+    params["report"] = {"images": 8}
     params["randomize"] |= {"images": 6, "batch_size": 4, "methods": ["ar", "gar"]}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     shutil.copytree(ROOT / "experiments" / "published", folder / "experiments" / "published")
@@ -91,6 +93,7 @@ def run_all(params: dict) -> None:
     randomize.main("mini", "small")
     tabulate.main()
     plot.main()
+    report.main()
 
 
 def test_every_stage_leaves_its_outputs(project):
@@ -104,6 +107,7 @@ def test_every_stage_leaves_its_outputs(project):
     for number in (1, 2, 3, 4):
         assert (results / f"table{number}.csv").stat().st_size > 500
         assert (results / f"figures/table{number}.png").stat().st_size > 5000
+    assert "ViTOL, reproduced" in (results / "report.html").read_text()
     assert not list(project.rglob("*.partial"))
 
 
@@ -323,7 +327,7 @@ def test_running_again_gives_the_same_bytes(project, monkeypatch):
     results = project / "results"
     watched = [
         path
-        for pattern in ("*.csv", "*.safetensors", "*.npy", "*.png", "metrics.json")
+        for pattern in ("*.csv", "*.safetensors", "*.npy", "*.png", "*.html", "metrics.json")
         for path in sorted(results.rglob(pattern))
         if "data" not in path.relative_to(results).parts
     ]
