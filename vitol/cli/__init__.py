@@ -7,13 +7,14 @@ from rich.console import Console
 from rich.text import Text
 
 from vitol import __version__
-from vitol.cli import convert, data, explain, export, score
+from vitol.cli import convert, data, explain, export, report, score
 from vitol.cli.console import examples
 
 app = typer.Typer(pretty_exceptions_show_locals=False)
 app.add_typer(data.commands, name="data")
 app.command(epilog=explain.EXAMPLES)(explain.explain)
 app.command(epilog=score.EXAMPLES)(score.score)
+app.command(epilog=report.EXAMPLES)(report.report)
 app.command(epilog=export.EXAMPLES)(export.export)
 app.command(epilog=convert.EXAMPLES)(convert.convert)
 
