@@ -72,7 +72,7 @@ def differences_sheet(differences: pd.DataFrame) -> Sheet:
             for side in "ab"
             for kind in ("model", "map")
         ]
-        number = number_cell(entry["difference"], low, high, entry["seed_sd"])
+        number = number_cell(entry["difference"], low, high, entry["seed_sd"], signed=True)
         images = Cell(str(entry["n_images"]), float(entry["n_images"]))
         run = Cell(f"{entry['dataset']}, {entry['backbone']}")
         rows.append(Row((run, *sides, number, Cell(verdict), images)))

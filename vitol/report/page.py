@@ -109,6 +109,6 @@ def _picture(picture: Picture) -> str:
     return (
         f"<details><summary>{title}</summary><figure>"
         f'<div class="scroll" tabindex="0" role="region" aria-label="{title}">'
-        f'<img alt="{title}" src="{source}" loading="lazy" decoding="async"></div>'
+        f'<img alt="{title}" src="{source}"></div>'
         f"<figcaption>{caption}</figcaption></figure></details>"
     )

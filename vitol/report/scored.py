@@ -115,7 +115,7 @@ def _sheets(scores: Scores) -> list[Sheet]:
     for pair in scores.comparisons:
         gap = pair.difference
         verdict = "better" if gap.ci_low > 0 else "worse" if gap.ci_high < 0 else "cannot be told apart"
-        number = number_cell(gap.value, gap.ci_low, gap.ci_high)
+        number = number_cell(gap.value, gap.ci_low, gap.ci_high, signed=True)
         lines.append(Row((Cell(pair.a), Cell(pair.b), Cell(pair.metric), number, Cell(verdict))))
     if lines:
         columns = [Column(name) for name in ("method", "against", "metric")]

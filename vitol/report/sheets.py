@@ -17,13 +17,16 @@ from vitol.report.contents import Cell, Column, Row, Sheet
 from vitol.tables import NOT_RUN, Table
 
 
-def number_cell(value: float, low: float = np.nan, high: float = np.nan, sd: float = np.nan) -> Cell:
+def number_cell(
+    value: float, low: float = np.nan, high: float = np.nan, sd: float = np.nan, signed: bool = False
+) -> Cell:
     """A number in percent with its interval and, over seeds, the standard deviation; empty if there is none."""
     if np.isnan(value):
         return Cell("")
-    interval = "" if np.isnan(low) else f"[{low:.1f}, {high:.1f}]"
+    form = "+.1f" if signed else ".1f"
+    interval = "" if np.isnan(low) else f"[{low:{form}}, {high:{form}}]"
     spread = "" if np.isnan(sd) else f"±{sd:.1f}"
-    return Cell(f"{value:.1f}", float(value), " ".join(filter(None, (interval, spread))))
+    return Cell(f"{value:{form}}", float(value), " ".join(filter(None, (interval, spread))))
 
 
 def table_sheets(table: Table) -> list[Sheet]:
