@@ -22,11 +22,13 @@ env: .venv/installed ## create .venv and install the pinned packages
 repro: env ## rebuild Tables 1-4 with DVC and compare them with the committed results
 	dvc repro
 	python -m experiments.compare
+	@echo "The report: $(CURDIR)/results/report.html"
 
 run: env ## rebuild them on a registered data set: make run DATASET=cub BACKBONE=deit_base [SEEDS="0 1 2"] [PROCESSES=8]
 	python -m experiments.select $(DATASET) $(BACKBONE) --seeds $(or $(SEEDS),0) --processes $(or $(PROCESSES),1)
 	dvc repro
 	python -m experiments.compare
+	@echo "The report: $(CURDIR)/results/report.html"
 
 ablation: env ## run the ablations of p-ADL, each as a DVC experiment: make ablation [DATASET=mini BACKBONE=small]
 	python -m experiments.ablate $(or $(DATASET),mini) $(or $(BACKBONE),small)

@@ -113,6 +113,12 @@ class Randomize(Strict):
     methods: list[MethodName] = Field(min_length=1)
 
 
+class Report(Strict):
+    """Settings of the page: how many test images of a data set its gallery shows at most."""
+
+    images: int = Field(gt=0)
+
+
 class Bootstrap(Strict):
     """Settings of the intervals."""
 
@@ -144,6 +150,7 @@ class Params(Strict):
     snapshots: SnapshotSettings
     explain: Explain
     randomize: Randomize
+    report: Report
     bootstrap: Bootstrap
     fixed_thresholds: FixedThresholds
     committed: list[str]

@@ -38,6 +38,8 @@ def write_world(folder: Path) -> Path:
     for name, seed in (("test", 0), ("val", 1)):
         write_metadata(folder / "metadata" / name, small_split(12, name, seed))
     test, val = small_split(12), small_split(12, "val", 1)
+    for name, size in zip(test.ids, test.sizes, strict=True):
+        write_image(folder / "images" / name, tuple(size))
     write_maps(folder / "maps/gar", test)
     write_maps(folder / "maps/ar", test, noise=1, seed=1)
     write_maps(folder / "maps/gar-val", val)

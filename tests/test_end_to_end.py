@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
+import re
 import shutil
+import zlib
 from itertools import count
 from pathlib import Path
 
@@ -24,6 +27,7 @@ from experiments import (
     prepare,
     publish,
     randomize,
+    report,
     tabulate,
 )
 from experiments.names import MAP_FILES
@@ -36,6 +40,8 @@ from vitol.datasets.splits import make_split, read_split
 from vitol.floors import full_image_ious, gaussian_ious
 from vitol.measurements import COLUMNS, read_scores
 from vitol.pxap import pixel_counts, pxap, scale_mask
+from vitol.rectangles import iou_matrix, scaled_truths
+from vitol.report.packing import read_records
 from vitol.snapshots import Snapshots
 from vitol.weight_files import file_digest
 
@@ -62,6 +68,7 @@ def project(tmp_path_factory, drawn):
     for recipe in params["datasets"]["mini"].values():
         recipe |= {"epochs": 1, "decay_every": 1, "batch_size": 16}
     params |= {"committed": [], "workers": 0, "seeds": [0, 1], "bootstrap": {"replicates": 20, "seed": 0}}
+    params["report"] = {"images": 8}
     params["randomize"] |= {"images": 6, "batch_size": 4, "methods": ["ar", "gar"]}
     (folder / "params.yaml").write_text(yaml.safe_dump(params))
     (folder / "data" / "mini").mkdir(parents=True)
@@ -90,6 +97,7 @@ def run_all(params: dict) -> None:
     randomize.main("mini", "small")
     tabulate.main()
     plot.main()
+    report.main()
 
 
 def test_every_stage_leaves_its_outputs(project):
@@ -103,6 +111,7 @@ def test_every_stage_leaves_its_outputs(project):
     for number in (1, 2, 3, 4):
         assert (results / f"table{number}.csv").stat().st_size > 500
         assert (results / f"figures/table{number}.png").stat().st_size > 5000
+    assert "ViTOL, reproduced" in (results / "report.html").read_text()
     assert not list(project.rglob("*.partial"))
 
 
@@ -249,6 +258,44 @@ def test_without_a_val_split_one_part_of_the_test_split_is_measured_at_threshold
     assert all(sample.validation is scored for sample in localize.samples(split, scored, scored))
 
 
+def test_the_report_shows_test_images_of_every_subset_with_all_maps(project):
+    text = (project / "results/report.html").read_text()
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    (gallery,) = json.loads(found[1])["galleries"]
+    split = read_split(project / "results/data/mini/test")
+    photos = {photo["name"]: photo for photo in gallery["photos"]}
+    assert sorted(photo["subset"] for photo in photos.values()) == sorted([*dict.fromkeys(split.subsets)] * 2)
+    kinds = [("AR", "any"), ("GAR", "label"), ("GAR", "predicted"), ("LRP", "label"), ("LRP", "predicted")]
+    assert [(layer["method"], layer["of"]) for layer in gallery["layers"]] == kinds * 4
+    folder = project / "results/maps/mini/small/mmp/seed0/test"
+    rows = [split.ids.index(name) for name in photos]
+    layer = gallery["layers"][11]
+    assert layer["model"] == "p-ADL MMp"
+    assert layer["predicted"] == np.load(folder / "logits.npy")[rows].argmax(axis=1).tolist()
+    records = read_records(zlib.decompress(base64.b64decode(gallery["records"])))
+    maps = np.load(folder / "gar-release.npy")
+    found = best_ious_of_maps(maps, split.sizes, split.boxes)
+    truths = scaled_truths(split.boxes, split.sizes, len(split))
+    for row, record in zip(rows, layer["records"], strict=True):
+        ious = [iou_matrix(boxes, truths[row]).max(axis=1) for boxes in records[record].steps]
+        np.testing.assert_array_equal(ious, [found.largest[row], found.all[row]])
+    accuracy = [100 * (found.all >= delta).mean(axis=0) for delta in (0.3, 0.5, 0.7)]
+    np.testing.assert_allclose(layer["curve"]["accuracy"], accuracy, atol=0.006)
+
+
+def test_a_verdict_is_given_where_the_interval_leaves_zero_out():
+    frame = read_scores(ROOT / "experiments/results/mini/differences.csv")
+    sheet = report.differences_sheet(frame)
+    shown = frame.query("metric == 'MaxBoxAccV2' and policy == 'oracle-per-iou' and subset == 'all'")
+    assert len(sheet.rows) == len(shown) > 10
+    for row, (low, high) in zip(sheet.rows, shown[["ci_low", "ci_high"]].to_numpy(), strict=True):
+        texts = dict(zip((column.name for column in sheet.columns), row.cells, strict=True))
+        assert texts["verdict"].text == (
+            "better" if low > 0 else "worse" if high < 0 else "cannot be told apart"
+        )
+        assert texts["difference"].note.startswith(f"[{low:+.1f}, {high:+.1f}]")
+
+
 def test_tables_show_the_grid_beside_the_paper(project):
     table = pd.read_csv(project / "results" / "table1.csv", keep_default_na=False)
     ours = next(name for name in table.columns if name.startswith("mini small") and name.endswith("ours"))
@@ -322,7 +369,7 @@ def test_running_again_gives_the_same_bytes(project, monkeypatch):
     results = project / "results"
     watched = [
         path
-        for pattern in ("*.csv", "*.safetensors", "*.npy", "*.png", "metrics.json")
+        for pattern in ("*.csv", "*.safetensors", "*.npy", "*.png", "*.html", "metrics.json")
         for path in sorted(results.rglob(pattern))
         if "data" not in path.relative_to(results).parts
     ]

@@ -78,7 +78,7 @@ def test_stage_script_and_main_share_a_name():
         assert any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body)
 
 
-@pytest.mark.parametrize("stage", ["prepare", "localize", "tabulate", "plot", "compare", "publish"])
+@pytest.mark.parametrize("stage", ["prepare", "localize", "tabulate", "plot", "report", "compare", "publish"])
 def test_stages_without_a_model_do_not_import_torch(stage):
     code = f"import sys, experiments.{stage}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
@@ -116,6 +116,19 @@ NEEDED = {
             "vitol/published",
         },
         {"grid", "seeds"},
+    ),
+    "report": (
+        {
+            "results/measurements.csv",
+            "results/differences.csv",
+            "results/data",
+            "results/figures",
+            "results/maps",
+            "results/scores",
+            "vitol/published",
+            "vitol/report/assets",
+        },
+        {"grid", "seeds", "report"},
     ),
 }
 

@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 
 from vitol.contours import CUTS, best_at_cuts, best_of_images
+from vitol.contours import largest_boxes as compiled_largest_boxes
 from vitol.rectangles import SIZE, scaled_truths, whole_boxes
 
 THRESHOLDS: np.ndarray = np.arange(0, 1, 0.001)  # of [8], as fractions of the score map's maximum, (T,)
@@ -80,6 +81,24 @@ def boxes_at(score: np.ndarray, threshold: float, contours: Literal["all", "larg
     levels = _quantised(score)
     boxes, largest = _contour_boxes(levels > int(threshold * int(levels.max())))
     return boxes if contours == "all" else boxes[largest : largest + 1]
+
+
+def largest_boxes(score: np.ndarray) -> np.ndarray:
+    """Box of the largest contour at each of DISTINCT_THRESHOLDS: what `boxes_at` gives one by one, far faster.
+
+    Args:
+        score: Score map in [0, 1], (H, W).
+
+    Returns:
+        int64, (255, 4); [0, 0, 0, 0] where there is no foreground.
+
+    Raises:
+        ValueError: If the score map is not one.
+    """
+    levels = np.ascontiguousarray(_quantised(score))
+    boxes = np.empty((CUTS, 4), np.int32)
+    compiled_largest_boxes(levels, boxes)
+    return boxes[(DISTINCT_THRESHOLDS * int(levels.max())).astype(np.int64)].astype(np.int64)
 
 
 def best_ious(score: np.ndarray, gt_boxes: np.ndarray) -> IouCurves:

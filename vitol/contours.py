@@ -103,8 +103,26 @@ def best_at_cuts(
     _credit_components(levels, truths, of_all, False, opens)
     background = _credit_components(~levels, truths, of_all, True, opens)
     if largest:
-        of_largest[:highest], of_largest[highest:] = 0.0, nothing
-        credit_largest(filled(levels, background, opens), truths, of_largest)
+        of_largest[highest:] = nothing
+        boxes = np.empty((CUTS, 4), np.int32)
+        _boxes_without_holes(filled(levels, background, opens), boxes)
+        for cut in range(highest):
+            of_largest[cut] = best_iou(boxes[cut, 0], boxes[cut, 1], boxes[cut, 2], boxes[cut, 3], truths)
+
+
+@njit(nogil=True, cache=True)
+def largest_boxes(levels: np.ndarray, boxes: np.ndarray) -> None:
+    """Find the box of the largest contour at every cut.
+
+    Args:
+        levels: The quantised score map, uint8 (H, W), contiguous.
+        boxes: Written to: x0, y0, x1, y1, zeros where there is no foreground, int32 (255, 4).
+    """
+    height, width = levels.shape
+    boxes[:] = 0
+    opens = np.zeros(height * ((width + 1) // 2), np.uint8)
+    background = _credit_components(~levels, np.empty((0, 4), np.int64), np.zeros(CUTS), True, opens)
+    _boxes_without_holes(filled(levels, background, opens), boxes)
 
 
 @njit(nogil=True, cache=True)
@@ -488,8 +506,8 @@ def filled(levels: np.ndarray, tree: Tree, opens: np.ndarray) -> np.ndarray:
 
 
 @njit(nogil=True, cache=True)
-def credit_largest(scores: np.ndarray, truths: np.ndarray, best: np.ndarray) -> None:
-    """Sweep a map without holes and give every cut the IoU of the component with the largest border."""
+def _boxes_without_holes(scores: np.ndarray, boxes: np.ndarray) -> None:
+    """Sweep a map without holes and write, for every cut with foreground, the box of the largest border, (255, 4)."""
     height, width = scores.shape
     tree = component_tree(scores, True)
     cells, cell_segment = _cells(scores, tree.first, tree.start)
@@ -536,8 +554,9 @@ def credit_largest(scores: np.ndarray, truths: np.ndarray, best: np.ndarray) -> 
             for r in roots[1:count]:
                 if area[r] > area[top] or (area[r] == area[top] and pixel[r] > pixel[top]):
                     top = r
-            x1, y1 = min(box[top, 2] + 1, width - 1), min(box[top, 3] + 1, height - 1)
-            best[level - 1] = best_iou(box[top, 0], box[top, 1], x1, y1, truths)
+            boxes[level - 1, 0], boxes[level - 1, 1] = box[top, 0], box[top, 1]
+            boxes[level - 1, 2] = min(box[top, 2] + 1, width - 1)
+            boxes[level - 1, 3] = min(box[top, 3] + 1, height - 1)
 
 
 @njit(nogil=True, cache=True)

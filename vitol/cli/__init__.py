@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.text import Text
 
 from vitol import __version__
-from vitol.cli import convert, data, doctor, explain, export, score, tables, train
+from vitol.cli import convert, data, doctor, explain, export, report, score, tables, train
 from vitol.cli.console import EXIT_CODES, Commands, examples
 
 # Groups of commands in the help, in this order.
@@ -20,6 +20,7 @@ app.command(epilog=score.EXAMPLES, rich_help_panel=FIRST)(score.score)
 app.command(epilog=train.EXAMPLES, rich_help_panel=DATA)(train.train)
 app.add_typer(data.commands, name="data", rich_help_panel=DATA)
 app.command(epilog=tables.EXAMPLES, rich_help_panel=RESULTS)(tables.tables)
+app.command(epilog=report.EXAMPLES, rich_help_panel=RESULTS)(report.report)
 app.command(epilog=export.EXAMPLES, rich_help_panel=FILES)(export.export)
 app.command(epilog=convert.EXAMPLES, rich_help_panel=FILES)(convert.convert)
 
