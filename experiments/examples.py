@@ -18,14 +18,14 @@ from PIL import Image
 from experiments.inputs import classes, images_root
 from experiments.names import MAP_FILES, MODELS, OF_CLASS, PREDICTED
 from experiments.params import Params, is_registered
-from experiments.stage import RESULTS, data_folder, maps_folder, scores_folder
+from experiments.stage import RESULTS, checkpoint_path, data_folder, maps_folder, scores_folder
 from vitol.boxes import boxes_at, score_map
 from vitol.datasets.splits import Split, read_split
 from vitol.failures import Failures, failures, predicted_boxes
 from vitol.measurements import read_scores
 from vitol.overlays import NO_BOXES, Overlay
 from vitol.rectangles import scaled_truths
-from vitol.tables import POLICY, PRESET, headline
+from vitol.tables import POLICY, headline
 
 BOX_METRIC = "GTKnownLocV1"  # boxes are drawn at this metric's threshold: the largest contour's box, IoU 0.5
 TITLE = 28  # characters above an image
@@ -38,12 +38,14 @@ class Examples:
     Attributes:
         dataset: Its name in the grid.
         backbone: Likewise.
+        models: Of the grid.
         seed: Of the training.
         root: The folder of the images.
     """
 
     dataset: str
     backbone: str
+    models: tuple[str, ...]
     seed: int
     root: Path
 
@@ -51,7 +53,7 @@ class Examples:
     def of(cls, params: Params, dataset: str, backbone: str) -> Examples:
         """Those of the grid's first seed."""
         root = images_root(dataset, params.grid.datasets[dataset])
-        return cls(dataset, backbone, params.seeds[0], root)
+        return cls(dataset, backbone, tuple(params.grid.models), params.seeds[0], root)
 
     @classmethod
     def for_notebooks(cls, params: Params) -> Examples:
@@ -59,6 +61,18 @@ class Examples:
         sources = params.grid.datasets
         dataset = next((name for name in sources if is_registered(sources[name])), next(iter(sources)))
         return cls.of(params, dataset, params.grid.backbones[0])
+
+    @property
+    def padl(self) -> str:
+        """The model with p-ADL that the paper's figures are of, or the last one of a grid without it."""
+        return "mmp" if "mmp" in self.models else self.models[-1]
+
+    @property
+    def checkpoint(self) -> dict[str, Path]:
+        """The weights of every model."""
+        return {
+            model: checkpoint_path(self.dataset, self.backbone, model, self.seed) for model in self.models
+        }
 
     @cached_property
     def split(self) -> Split:
@@ -71,11 +85,12 @@ class Examples:
         return classes(self.dataset)
 
     def spread(self, count: int) -> list[int]:
-        """So many images at least, equally many of every subset, spread over it; chosen without looking."""
+        """So many images or a few more, equally many of every subset, spread over it; chosen without looking."""
         names = np.array(self.split.subsets or ("all",) * len(self.split))
         groups = [np.flatnonzero(names == name) for name in dict.fromkeys(names)]
         each = -(-count // len(groups))
-        return [int(group[len(group) * (2 * k + 1) // (2 * each)]) for group in groups for k in range(each)]
+        places = ((group, len(group) * (2 * k + 1) // (2 * each)) for group in groups for k in range(each))
+        return list(dict.fromkeys(int(group[at]) for group, at in places))
 
     def pixels(self, index: int) -> np.ndarray:
         """An image as RGB, (H, W, 3) uint8."""
@@ -84,7 +99,7 @@ class Examples:
 
     def maps(self, model: str, name: str, predicted: bool = False) -> np.ndarray:
         """Maps of a model for the labels, or for the predicted classes, read as they are asked for, (n, h, w)."""
-        file = MAP_FILES[name, PRESET]
+        file = MAP_FILES[name, "release"]
         return self._of_model(model, file + PREDICTED if predicted and file in OF_CLASS else file)
 
     def logits(self, model: str) -> np.ndarray:
@@ -114,11 +129,18 @@ class Examples:
 
     def overlay(self, index: int, model: str, name: str, title: str = "") -> Overlay:
         """An image with its true boxes, a model's map for the label, and the box of the map's largest contour."""
-        score = score_map(self.maps(model, name)[index])
-        scale = self.split.sizes[index][[0, 1, 0, 1]] / score.shape[0]
-        box = boxes_at(score, self.threshold(model, name), "largest") * scale
         title = title or f"{MODELS[model].title}: {name}"
-        return Overlay(self.pixels(index), title, score, self.split.boxes[index], box)
+        return self.over(index, self.maps(model, name)[index], title, self.threshold(model, name))
+
+    def over(
+        self, index: int, localization_map: np.ndarray, title: str, threshold: float | None = None
+    ) -> Overlay:
+        """An image with its true boxes, a map (h, w) of it, and the largest contour's box above a threshold, if any."""
+        score, boxes = score_map(localization_map), NO_BOXES
+        if threshold is not None:
+            scale = self.split.sizes[index][[0, 1, 0, 1]] / score.shape[0]
+            boxes = boxes_at(score, threshold, "largest") * scale
+        return Overlay(self.pixels(index), title[:TITLE], score, self.split.boxes[index], boxes)
 
     @property
     def origin(self) -> str:
@@ -134,28 +156,26 @@ class Examples:
         )
 
     def says(self, ours: tuple[str, str], theirs: tuple[str, str], metric: str = "MaxBoxAccV2") -> str:
-        """A sentence on the difference of two (model, map) over all seeds, from results/differences.csv.
-
-        Raises:
-            ValueError: If the grid did not compare them.
-        """
-        frame = read_scores(RESULTS / "differences.csv").query(
-            "dataset == @self.dataset and backbone == @self.backbone and subset == 'all' and metric == @metric "
-            "and policy == @POLICY"
+        """What results/differences.csv says of two (model, map), over all seeds, in a sentence."""
+        names = [f"{MODELS[model].title} {name}" for model, name in (ours, theirs)]
+        found = self.differences(metric)
+        sides = found[["model_a", "map_a", "model_b", "map_b"]].to_numpy().tolist()
+        if [*ours, *theirs] not in sides:
+            return f"{names[0]} against {names[1]}: not run"
+        row = found.iloc[sides.index([*ours, *theirs])]
+        low, high = row["ci_low"], row["ci_high"]
+        verdict = "is better than" if low > 0 else "is worse than" if high < 0 else "cannot be told from"
+        return (
+            f"{names[0]} {verdict} {names[1]}: {row['difference']:+.1f} [{low:+.1f}, {high:+.1f}] points of {metric} "
+            f"(n={row['n_images']}, seeds: {row['seeds']})"
         )
-        for (a, b), sign in (((ours, theirs), 1), ((theirs, ours), -1)):
-            sides = ["model_a", "map_a", "model_b", "map_b"]
-            found = frame[(frame[sides] == [*a, *b]).all(axis=1)]
-            if len(found):
-                row = found.iloc[0]
-                low, high = sorted(sign * row[["ci_low", "ci_high"]].to_numpy(dtype=float))
-                verdict = "is better than" if low > 0 else "is worse than" if high < 0 else "is not told from"
-                names = [f"{MODELS[model].title} {name}" for model, name in (ours, theirs)]
-                return (
-                    f"{names[0]} {verdict} {names[1]}: {sign * row['difference']:+.1f} [{low:+.1f}, {high:+.1f}] "
-                    f"points of {metric} (n={row['n_images']}, seeds: {row['seeds']})"
-                )
-        raise ValueError(f"{ours} and {theirs} are not compared in {RESULTS / 'differences.csv'} by {metric}")
+
+    def differences(self, metric: str) -> pd.DataFrame:
+        """The rows of results/differences.csv on all images, under the policy of the tables."""
+        frame = read_scores(RESULTS / "differences.csv")
+        known = {"dataset": self.dataset, "backbone": self.backbone, "subset": "all", "policy": POLICY}
+        known["metric"] = metric
+        return frame[(frame[list(known)] == list(known.values())).all(axis=1)]
 
     def _of_model(self, model: str, file: str) -> np.ndarray:
         folder = maps_folder(self.dataset, self.backbone, model, self.seed) / "test"

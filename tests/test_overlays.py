@@ -107,3 +107,17 @@ def test_a_caption_stands_below_the_images_and_inside_the_figure(width, drawn):
     box = text.get_window_extent()
     assert box.x0 >= 0 and box.y0 >= 0 and box.x1 <= figure.bbox.width
     assert all(box.y1 <= axes.get_window_extent().y0 for axes in figure.axes)
+
+
+@pytest.mark.parametrize("width", [1.1, 1.9])
+def test_a_title_keeps_to_its_column_and_a_short_one_is_not_made_smaller(width, drawn):
+    titles = ["AR", "Relevance rollout", "Yellow_breasted_Chat 97.3% LRP", ""]
+    shown = [picture(title=title) for title in titles]
+    overlay_figure(shown, Path("unused.png"), columns=4, column_width=width)
+    figure = drawn[0]
+    figure.draw_without_rendering()
+    for at, axes in enumerate(figure.axes):
+        box = axes.title.get_window_extent()
+        column = figure.bbox.width / 4
+        assert at * column - 1 <= box.x0 and box.x1 <= (at + 1) * column + 1
+    assert figure.axes[0].title.get_fontsize() == 8

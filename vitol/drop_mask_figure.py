@@ -6,6 +6,7 @@ L blocks, h x w patch grid; see `vitol.drop_masks`, whose masks this draws. Dark
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import matplotlib as mpl
@@ -20,7 +21,7 @@ from vitol.overlays import TRUTH, Overlay, draw_caption
 _DROPPED = np.array([25, 20, 45], np.uint8)
 _WHITE = 0.6  # mixed into what is kept, so that dropped patches stand out from a dark image, too
 # Inches: a picture, what is free between two; names of blocks, the title above a strip, the count below it, a line.
-_SIDE, _FREE, _NAMES, _TITLE, _COUNT, _LINE = 0.95, 0.07, 0.2, 0.2, 0.2, 0.14
+_SIDE, _FREE, _NAMES, _TITLE, _COUNT, _LINE = 0.64, 0.07, 0.2, 0.2, 0.2, 0.14
 
 
 def drop_mask_figure(images: Sequence[Overlay], kept: np.ndarray, path: Path, caption: str = "") -> None:
@@ -58,9 +59,9 @@ def drop_mask_figure(images: Sequence[Overlay], kept: np.ndarray, path: Path, ca
                 else:
                     _draw_mask(axes, image.image, masks[column - 1])
                 if row == 0 and column:
-                    place = ((left + _SIDE / 2) / width, 1 - _NAMES / height)
+                    place = ((left + _SIDE / 2) / width, 1 - 0.5 * _NAMES / height)
                     figure.text(*place, f"block {column}", fontsize=7.5, ha="center", va="center")
-            plain = {"va": "center", "fontsize": 8, "parse_math": False}
+            plain: dict[str, Any] = {"va": "center", "fontsize": 8, "parse_math": False}
             figure.text(_FREE / width, 1 - (top + _TITLE / 2) / height, image.title, **plain)
         draw_caption(figure, lines, _FREE)
         save_png(figure, path)

@@ -1,6 +1,6 @@
 r"""The patch drop masks of all encoder blocks in one forward pass: Eq. 5 after every block, Figure 3 of the paper.
 
-B images, L blocks, N tokens (prefix tokens first), P prefix tokens, h x w patch grid.
+B images, L blocks, N tokens (prefix tokens first), P prefix tokens, h x w patch grid, k boxes of an image.
 """
 
 from __future__ import annotations
@@ -8,6 +8,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -79,3 +80,24 @@ def block_drop_masks(
     shape = (len(images), len(kept), height, width)
     masks = torch.stack(kept, dim=1)
     return BlockMasks(torch.stack(means, dim=1), masks, masks[:, :, prefix:].reshape(shape))
+
+
+def patches_in_boxes(boxes: np.ndarray, size: np.ndarray, grid: tuple[int, int]) -> np.ndarray:
+    """Which patches have their centre in a box of the image.
+
+    Args:
+        boxes: x0, y0, x1, y1 in pixels of the image, (k, 4).
+        size: Width and height of the image, (2,).
+        grid: h, w.
+
+    Returns:
+        bool (h, w).
+
+    >>> patches_in_boxes(np.array([[0, 0, 50, 99]]), np.array([100, 100]), (2, 2))
+    array([[ True, False],
+           [ True, False]])
+    """
+    ys, xs = ((np.arange(count) + 0.5) / count for count in grid)
+    x0, y0, x1, y1 = (np.asarray(boxes) / np.tile(size, 2)).T[..., None, None]
+    inside = (x0 <= xs) & (xs <= x1) & (y0 <= ys[:, None]) & (ys[:, None] <= y1)
+    return inside.any(axis=0)

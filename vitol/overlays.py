@@ -4,6 +4,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import cv2
 import matplotlib as mpl
@@ -18,6 +19,7 @@ TRUTH, PREDICTED = "#00E000", "#FF0000"  # colours of boxes; predicted ones are 
 NO_BOXES: np.ndarray = np.zeros((0, 4))
 # Inches above and below an image, a line of the caption, and letters of it in an inch.
 _TITLE, _FOOT, _LINE, _LETTERS = 0.26, 0.14, 0.14, 17
+_LETTER = 0.068  # inches that a letter of a title of 8 points takes
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,8 @@ def overlay_figure(
             bottom = total - sum(heights[: row + 1]) - (row + 1) * _TITLE - row * _FOOT
             left = (column + 0.04) / columns
             place = (left, bottom / total, 0.92 / columns, heights[row] / total)
-            _draw_overlay(figure.add_axes(place), overlay)
+            points = min(8.0, 8 * column_width / (_LETTER * max(len(overlay.title), 1)))
+            _draw_overlay(figure.add_axes(place), overlay, points)
         if lines:
             draw_caption(figure, lines, 0.04 * column_width)
         save_png(figure, path)
@@ -86,7 +89,7 @@ def overlay_figure(
 def draw_caption(figure: Figure, lines: Sequence[str], left: float) -> None:
     """Put the lines of a caption at the bottom of a figure, `left` inches from its edge."""
     width, height = figure.get_size_inches()
-    place = {"x": left / width, "y": 0.06 / height, "va": "bottom"}
+    place: dict[str, Any] = {"x": left / width, "y": 0.06 / height, "va": "bottom"}
     figure.text(s="\n".join(lines), fontsize=6.5, color=PLAIN, parse_math=False, **place)
 
 
@@ -99,7 +102,8 @@ def _check_overlay(overlay: Overlay, at: int) -> None:
         raise ValueError(f"overlays[{at}].localization_map is not a (h, w) map in [0, 1]; scale it first")
 
 
-def _draw_overlay(axes: Axes, overlay: Overlay) -> None:
+def _draw_overlay(axes: Axes, overlay: Overlay, points: float) -> None:
+    """Draw an image, its map, its boxes, and its title of so many points."""
     image, heat = overlay.image, overlay.localization_map
     height, width = image.shape[:2]
     axes.imshow(image)
@@ -109,6 +113,6 @@ def _draw_overlay(axes: Axes, overlay: Overlay) -> None:
     for boxes, colour, line in ((overlay.gt_boxes, TRUTH, "-"), (overlay.predicted_boxes, PREDICTED, "--")):
         for x0, y0, x1, y1 in boxes:
             axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=colour, ls=line, lw=1.8))
-    axes.set_title(overlay.title, fontsize=8, pad=3, parse_math=False)  # a "$" in a name is one
+    axes.set_title(overlay.title, fontsize=points, pad=3, parse_math=False)  # a "$" in a name is one
     axes.set_axis_off()
     axes.set_anchor("N")

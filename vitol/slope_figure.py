@@ -8,6 +8,7 @@ its slope is p-ADL's alone, the solid one's that of the longer training, too.
 import textwrap
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 import numpy as np
@@ -200,12 +201,12 @@ def _draw_legend(figure: Figure, drawn: list[_Slope], place: tuple[float, float]
         if label in labels
     ]
     if "paper" in kinds:
-        dashed = {"linestyle": (0, (4, 2)), "marker": "D", "markerfacecolor": "white"}
+        dashed: dict[str, Any] = {"linestyle": (0, (4, 2)), "marker": "D", "markerfacecolor": "white"}
         handles.append(Line2D([], [], color=QUIET, linewidth=1.2, label="the paper", **dashed))
     if "ours" in kinds:
         handles.append(Line2D([], [], color=PLAIN, marker="o", linewidth=1.2, label="ours"))
     if "control" in kinds:
-        dotted = {"linestyle": (0, (1, 1.2)), "marker": "s"}
+        dotted: dict[str, Any] = {"linestyle": (0, (1, 1.2)), "marker": "s"}
         handles.append(Line2D([], [], color=PLAIN, linewidth=1.2, label="ours, from the control", **dotted))
     figure.legend(
         handles=handles,
