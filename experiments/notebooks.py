@@ -23,7 +23,7 @@ from experiments.stage import RESULTS, console, progress_bar, provenance, replac
 
 SOURCES = Path("notebooks")
 PAGES = RESULTS / "notebooks"
-SECONDS = 600  # a cell may take; most take one
+SECONDS = 600  # that a cell may take
 # nbconvert's own page without the scripts that it takes from elsewhere.
 TEMPLATE = """{% extends 'lab/index.html.j2' %}
 {% block html_head_js %}{% endblock %}
