@@ -52,11 +52,8 @@ bench: env ## run the benchmarks, one after another (the scorer's needs `make re
 	python -m experiments.benchmarks.scorer
 	python -m experiments.benchmarks.shards
 
-notebooks: env ## execute the notebooks to results/notebooks (needs `make repro` first)
-	mkdir -p results/notebooks
-	@set -e; for script in notebooks/*.py; do \
-	  jupytext --quiet --set-kernel python3 --to ipynb --execute --output results/notebooks/$$(basename $$script .py).ipynb $$script; \
-	done; ls results/notebooks
+notebooks: env ## execute the notebooks again, to results/notebooks as .ipynb and HTML (needs `make repro` first)
+	python -m experiments.notebooks
 
 lock: ## compile requirements.txt anew from pyproject.toml (needs uv)
 	uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-header \

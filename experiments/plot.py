@@ -6,30 +6,21 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image
 
 from experiments.differences import render_differences
-from experiments.inputs import classes, images_root
-from experiments.names import MAP_FILES, METHODS, MODELS
+from experiments.examples import Examples
+from experiments.names import METHODS
 from experiments.params import Params, read_params
-from experiments.stage import (
-    RESULTS,
-    console,
-    data_folder,
-    maps_folder,
-    provenance,
-    sanity_folder,
-    scores_folder,
-)
+from experiments.stage import RESULTS, console, provenance, sanity_folder, scores_folder
 from experiments.views import method_view
-from vitol.boxes import boxes_at, score_map
-from vitol.datasets.splits import Split, read_split
-from vitol.figures import Overlay, overlay_figure, subset_figure, table_figure
+from vitol.figures import subset_figure, table_figure
 from vitol.measurements import read_scores
+from vitol.overlays import Overlay, overlay_figure
 from vitol.paper import TABLES, read_published
 from vitol.policy_table import policy_figure
 from vitol.sanity_figure import sanity_figure
 from vitol.score_figure import score_figure
+from vitol.slope_figure import SLOPES, slope_figure
 from vitol.tables import POLICY, build_table, render
 
 FIGURES = RESULTS / "figures"
@@ -37,64 +28,16 @@ EXAMPLES = 4  # test images in the picture of examples
 EXAMPLE_MODELS = ("baseline", "mmp")  # those of the paper's Figure 6
 
 
-def example_indices(split: Split) -> list[int]:
-    """One image a subset, taken from its middle, or spread over the split; chosen without looking."""
-    names = np.array(split.subsets or ("all",) * len(split.ids))
-    groups = [np.flatnonzero(names == name) for name in dict.fromkeys(names)]
-    each = -(-EXAMPLES // len(groups))
-    return [int(group[len(group) * (2 * k + 1) // (2 * each)]) for group in groups for k in range(each)]
-
-
-def threshold_of(folder: Path, map_name: str, seed: int) -> float:
-    """The threshold at which most largest-contour boxes of the whole test split are right."""
-    chosen = pd.read_csv(folder / "thresholds.csv", keep_default_na=False).query(
-        "subset == 'all' and map == @map_name and preset == 'release' and metric == 'GTKnownLocV1' "
-        "and policy == @POLICY and seed == @seed"
-    )
-    return float(chosen["threshold"].item())
-
-
-def read_pixels(path: Path) -> np.ndarray:
-    """An image as RGB, (H, W, 3) uint8."""
-    with Image.open(path) as image:
-        return np.asarray(image.convert("RGB"))
-
-
 def examples_figure(params: Params, dataset: str, backbone: str, path: Path) -> None:
-    """Test images beside maps for the label, without and with p-ADL, as in the paper's Figure 6.
-
-    The true box is green, the largest contour's box red.
-    """
-    split = read_split(data_folder(dataset) / "test")
-    root = images_root(dataset, params.grid.datasets[dataset])
-    seed = params.seeds[0]
-    overlays, names = [], classes(dataset)
-    maps = {
-        (model, name): np.load(
-            maps_folder(dataset, backbone, model, seed) / "test" / f"{file}.npy",
-            mmap_mode="r",
-            allow_pickle=False,
-        )
-        for model in params.grid.models
-        if model in EXAMPLE_MODELS
-        for (name, preset), file in MAP_FILES.items()
-        if preset == "release"
-    }
-    thresholds = {
-        (model, name): threshold_of(scores_folder(dataset, backbone, model), name, seed)
-        for model, name in maps
-    }
-    for index in example_indices(split):
-        pixels = read_pixels(root / split.ids[index])
-        size, truth = split.sizes[index], split.boxes[index]
-        subset = f"{split.subsets[index]}: " if split.subsets else ""
-        title = f"{subset}{names[split.labels[index]].partition(',')[0]}"[:28]
-        overlays.append(Overlay(pixels, title, None, truth, np.zeros((0, 4))))
-        for (model, name), of_split in maps.items():
-            score = score_map(of_split[index])
-            box = boxes_at(score, thresholds[model, name], "largest") * size[[0, 1, 0, 1]] / score.shape[0]
-            overlays.append(Overlay(pixels, f"{MODELS[model].title}: {name}", score, truth, box))
-    overlay_figure(overlays, path, columns=1 + len(maps))
+    """Test images beside maps for the label, without and with p-ADL, as in the paper's Figure 6."""
+    examples = Examples.of(params, dataset, backbone)
+    shown = [(model, name) for model in params.grid.models if model in EXAMPLE_MODELS for name in METHODS]
+    overlays: list[Overlay] = []
+    for index in examples.spread(EXAMPLES):
+        overlays.append(examples.bare(index))
+        overlays += [examples.overlay(index, model, name) for model, name in shown]
+    caption = examples.caption("Maps for the label, by several methods, without and with p-ADL.")
+    overlay_figure(overlays, path, columns=1 + len(shown), caption=caption)
 
 
 def randomized_figure(params: Params, dataset: str, backbone: str, path: Path) -> None:
@@ -105,7 +48,8 @@ def randomized_figure(params: Params, dataset: str, backbone: str, path: Path) -
     maps = {
         name: np.load(folder / f"{name}.npy", allow_pickle=False)[:, 0] for name in frame["method"].unique()
     }
-    pixels = read_pixels(images_root(dataset, params.grid.datasets[dataset]) / first)
+    examples = Examples.of(params, dataset, backbone)
+    pixels = examples.pixels(examples.split.ids.index(first))
     title = f"{dataset}, {backbone}: maps of the baseline under randomised weights"
     sanity_figure(frame, pixels, maps, title, path)
 
@@ -136,6 +80,8 @@ def main() -> None:
         for number in TABLES:
             table = build_table(number, measurements, read_published(number))
             table_figure(table, FIGURES / f"table{number}.png")
+            if number in SLOPES:
+                slope_figure(table, FIGURES / f"table{number}-slopes.png")
             console.print(render(table))
         console.print(render_differences(read_scores(RESULTS / "differences.csv")))
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pandas as pd
 
 from experiments.differences import SHOWN
-from experiments.inputs import classes, images_root
-from experiments.names import MAP_FILES, METHODS, MODELS, OF_CLASS, PREDICTED
+from experiments.examples import Examples
+from experiments.names import MAP_FILES, METHODS, MODELS, OF_CLASS
 from experiments.params import Params, read_params
-from experiments.plot import FIGURES, threshold_of
+from experiments.plot import FIGURES
 from experiments.stage import (
     RESULTS,
     console,
     data_folder,
-    maps_folder,
     progress_bar,
     provenance,
     scores_folder,
@@ -102,50 +100,49 @@ def pictures(params: Params, tables: list[Table]) -> list[Picture]:
 
 def gallery(params: Params, dataset: str, backbone: str) -> Gallery:
     """Test images of a data set with the maps of every model of the grid, first seed, preset `release`."""
-    split, seed = read_split(data_folder(dataset) / "test"), params.seeds[0]
+    examples = Examples.of(params, dataset, backbone)
+    split = examples.split
     rows = spread(split, params.report.images)
     layers = [
         layer
-        for model in params.grid.models
+        for model in examples.models
         for name in METHODS
-        for layer in layers_of((dataset, backbone, model), seed, name, rows, len(split))
+        for layer in layers_of(examples, model, name, rows)
     ]
     note = (
         f"{len(rows)} of the {len(split)} test images, spread over the split"
-        f"{' and its subsets' if split.subsets else ''} by their place alone; models of training seed {seed}, maps of "
-        f"the preset {PRESET}."
+        f"{' and its subsets' if split.subsets else ''} by their place alone; models of training seed {examples.seed}, "
+        f"maps of the preset {PRESET}."
     )
-    photos = read_photos(split, rows, images_root(dataset, params.grid.datasets[dataset]))
-    return Gallery(f"{dataset}, {backbone}", note, classes(dataset), photos, tuple(layers))
+    photos = read_photos(split, rows, examples.root)
+    return Gallery(f"{dataset}, {backbone}", note, examples.class_names, photos, tuple(layers))
 
 
-def layers_of(run: tuple[str, str, str], seed: int, name: str, rows: list[int], n_images: int) -> list[Layer]:
+def layers_of(examples: Examples, model: str, name: str, rows: list[int]) -> list[Layer]:
     """Maps of a model by one method: of the label and, if it asks for a class, the predicted one.
 
     Curves are of the label's maps, over the whole split; those of the predicted class have none.
 
     Args:
-        run: Data set, backbone and model.
-        seed: Of the training.
+        examples: Of the data set and backbone.
+        model: Its name in the grid.
         name: Of the map.
         rows: Which images of the test split.
-        n_images: How many that has.
     """
-    folder, scores = maps_folder(*run, seed) / "test", scores_folder(*run)
-    file, title = MAP_FILES[name, "release"], MODELS[run[2]].title
-    threshold = threshold_of(scores, name, seed)
-    of_map = pd.read_csv(scores / CURVES).query("map == @name and seed == @seed")
+    n_images = len(examples.split)
+    scores = scores_folder(examples.dataset, examples.backbone, model)
+    of_map = pd.read_csv(scores / CURVES).query("map == @name and seed == @examples.seed")
     curve = Curve(of_map[[str(delta) for delta in DELTAS]].to_numpy().T, n_images)
-    logits = np.load(folder / "logits.npy", allow_pickle=False)[rows]
-    kinds: list[tuple[Of, str, Curve | None]] = [("any", file, curve)]
-    if file in OF_CLASS:
-        kinds = [("label", file, curve), ("predicted", file + PREDICTED, None)]
     chosen = f"The slider starts where most largest-contour boxes of all {n_images} test images are right"
+    kinds: list[tuple[Of, Curve | None]] = [("any", curve)]
+    if MAP_FILES[name, "release"] in OF_CLASS:
+        kinds = [("label", curve), ("predicted", None)]
     layers = []
-    for of, path, own_curve in kinds:
-        maps = np.load(folder / f"{path}.npy", allow_pickle=False)[rows]
+    for of, own_curve in kinds:
+        maps = examples.maps(model, name, predicted=of == "predicted")[rows]
         how = f"{chosen}{', with the label maps' if of == 'predicted' else ''}."
-        layers.append(Layer(title, name, of, maps, threshold, how, own_curve, logits.argmax(axis=1)))
+        threshold, predicted = examples.threshold(model, name), examples.logits(model)[rows].argmax(axis=1)
+        layers.append(Layer(MODELS[model].title, name, of, list(maps), threshold, how, own_curve, predicted))
     return layers
 
 

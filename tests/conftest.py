@@ -17,7 +17,10 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
+from vitol.datasets.images import TrainImages
+
 ROOT = Path(__file__).parent.parent
+Draw = tuple[int, int, tuple[int, int, bool]]
 GOLDEN = Path(__file__).parent / "data"
 
 
@@ -47,6 +50,32 @@ def shared() -> Path:
     folder = Path(os.environ.get("VITOL_SHARED", ROOT.parent / "shared"))
     if not folder.is_dir():
         pytest.skip(f"no shared folder at {folder} (set VITOL_SHARED)")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def training_draws() -> list[Draw]:
+    """Epoch, image and crop of every training image that the stages saw when they ran for `project`, in order."""
+    return []
+
+
+@pytest.fixture(scope="session")
+def project(tmp_path_factory: pytest.TempPathFactory, training_draws: list[Draw]) -> Path:
+    """A folder with a tiny data set and params.yaml in which every stage has run but the notebooks."""
+    from pipeline import lay_out, run_all  # every stage's imports, which most tests do without
+
+    folder = tmp_path_factory.mktemp("project")
+    params = lay_out(folder, ROOT)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        draw = TrainImages.draw
+
+        def spy(images: TrainImages, index: int) -> tuple[int, int, bool]:
+            training_draws.append((images.epoch, index, draw(images, index)))
+            return training_draws[-1][2]
+
+        patch.setattr(TrainImages, "draw", spy)
+        run_all(params)
     return folder
 
 

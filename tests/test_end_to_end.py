@@ -16,6 +16,7 @@ import pytest
 import yaml
 from conftest import ROOT
 from PIL import Image
+from pipeline import run_all
 
 from experiments import (
     baseline,
@@ -23,8 +24,6 @@ from experiments import (
     explain,
     finetune,
     localize,
-    plot,
-    prepare,
     publish,
     randomize,
     report,
@@ -34,8 +33,7 @@ from experiments.names import MAP_FILES
 from vitol.accuracy import POLICIES, Localizations, measure
 from vitol.boxes import best_ious_of_maps, score_map
 from vitol.chunks import Chunks
-from vitol.datasets import mini
-from vitol.datasets.images import MEAN, STD, TrainImages
+from vitol.datasets.images import MEAN, STD
 from vitol.datasets.splits import make_split, read_split
 from vitol.floors import full_image_ious, gaussian_ious
 from vitol.measurements import COLUMNS, read_scores
@@ -44,60 +42,6 @@ from vitol.rectangles import iou_matrix, scaled_truths
 from vitol.report.packing import read_records
 from vitol.snapshots import Snapshots
 from vitol.weight_files import file_digest
-
-COUNTS = {
-    "train": {"plain": 24, "clutter": 8},
-    "val": {"plain": 8},
-    "test": {"plain": 4, "part": 4, "multi": 4, "clutter": 4},
-}
-
-
-@pytest.fixture(scope="module")
-def drawn() -> list[tuple[int, int, tuple]]:
-    """Epoch, image and crop of every training image that the stages saw when they ran, in order."""
-    return []
-
-
-@pytest.fixture(scope="module")
-def project(tmp_path_factory, drawn):
-    """A folder with a tiny data set and params.yaml in which every stage has run."""
-    folder = tmp_path_factory.mktemp("project")
-    params = yaml.safe_load((ROOT / "params.yaml").read_text())
-    params["grid"]["datasets"] = {"mini": "data/mini"}
-    params["backbones"]["small"]["options"] |= {"embed_dim": 16, "depth": 1, "num_heads": 2}
-    for recipe in params["datasets"]["mini"].values():
-        recipe |= {"epochs": 1, "decay_every": 1, "batch_size": 16}
-    params |= {"committed": [], "workers": 0, "seeds": [0, 1], "bootstrap": {"replicates": 20, "seed": 0}}
-    params["report"] = {"images": 8}
-    params["randomize"] |= {"images": 6, "batch_size": 4, "methods": ["ar", "gar"]}
-    (folder / "params.yaml").write_text(yaml.safe_dump(params))
-    (folder / "data" / "mini").mkdir(parents=True)
-    mini.write_archive(folder / "data" / "mini" / "mini.zip", counts=COUNTS)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        draw = TrainImages.draw
-
-        def spy(images: TrainImages, index: int) -> tuple[int, int, bool]:
-            drawn.append((images.epoch, index, draw(images, index)))
-            return drawn[-1][2]
-
-        patch.setattr(TrainImages, "draw", spy)
-        run_all(params)
-    return folder
-
-
-def run_all(params: dict) -> None:
-    prepare.main("mini")
-    baseline.main("mini", "small")
-    for variant in params["grid"]["variants"]:
-        finetune.main("mini", "small", variant)
-    for model in params["grid"]["models"]:
-        explain.main("mini", "small", model)
-        localize.main("mini", "small", model)
-    randomize.main("mini", "small")
-    tabulate.main()
-    plot.main()
-    report.main()
 
 
 def test_every_stage_leaves_its_outputs(project):
@@ -325,7 +269,8 @@ def test_checkpoints_record_what_made_them(project):
     assert provenance["config"]["padl"]["drop_rate"] == 0.75 and provenance["wall_seconds"] > 0
 
 
-def test_fine_tuning_draws_anew_and_alike_for_all_variants(project, drawn):
+def test_fine_tuning_draws_anew_and_alike_for_all_variants(project, training_draws):
+    drawn = training_draws
     names = ("baseline", "control", "mmp", "mpm")
     assert len(drawn) == 4 * 2 * 32  # models, seeds, training images
     runs = {name: drawn[64 * at : 64 * (at + 1)] for at, name in enumerate(names)}

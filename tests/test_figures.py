@@ -3,7 +3,6 @@ from __future__ import annotations
 from itertools import combinations
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from vitol import figures
-from vitol.figures import Overlay, overlay_figure, subset_figure, table_figure
+from vitol.figures import subset_figure, table_figure
 from vitol.measurements import COLUMNS
 from vitol.paper import read_published
 from vitol.tables import FLOORS, Table, build_table
@@ -83,13 +82,10 @@ def test_the_same_table_gives_the_same_bytes_and_another_gives_others(tmp_path, 
     assert one.read_bytes().startswith(b"\x89PNG") and b"matplotlib" not in one.read_bytes()
 
 
-def test_subset_and_overlay_figures_give_the_same_bytes_twice(tmp_path, measurements):
+def test_the_subset_figure_gives_the_same_bytes_twice(tmp_path, measurements):
     paths = [tmp_path / name for name in ("one.png", "again.png")]
     for path in paths:
         subset_figure(measurements, "mini", "small", path)
-    assert paths[0].read_bytes() == paths[1].read_bytes()
-    for path in paths:
-        overlay_figure([picture()], path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
 
 
@@ -191,74 +187,3 @@ def test_subsets_that_nobody_measured_are_an_error(measurements):
         subset_figure(measurements, "mini", "base", Path("unused.png"))
     with pytest.raises(ValueError, match="row 0 .*: value"):
         subset_figure(measurements.assign(value=101.0), "mini", "small", Path("unused.png"))
-
-
-def picture(**changes) -> Overlay:
-    heat = np.zeros((14, 14))
-    heat[3:6, 8:11] = 1
-    parts = {
-        "image": np.full((60, 80, 3), 128, np.uint8),
-        "title": "a bird",
-        "localization_map": heat,
-        "gt_boxes": np.array([[40, 10, 70, 30]]),
-        "predicted_boxes": np.array([[5, 35, 30, 55]]),
-    }
-    return Overlay(**(parts | changes))
-
-
-def test_an_overlay_shows_ground_truth_green_and_prediction_red_where_they_are(drawn):
-    overlay_figure([picture(), picture(localization_map=None)], Path("unused.png"), columns=2)
-    axes, bare = drawn[0].axes
-    green, red = axes.patches
-    assert green.get_bbox().extents.tolist() == [40, 10, 70, 30] and green.get_edgecolor()[1] > 0.8
-    assert red.get_bbox().extents.tolist() == [5, 35, 30, 55] and red.get_edgecolor()[:3] == (1, 0, 0)
-    heat = axes.images[1].get_array()
-    assert heat.shape == (60, 80) and heat.min() >= 0 and heat.max() <= 1
-    y, x = np.unravel_index(np.argmax(heat), heat.shape)
-    assert 13 <= y <= 26 and 45 <= x <= 63  # the hot cells stretched over the image
-    assert len(bare.images) == 1 and axes.get_title() == "a bird"
-
-
-def test_overlays_of_any_shape_are_laid_out_row_by_row(tmp_path):
-    overlays = [picture(title=str(at), image=np.zeros((40 + 10 * at, 50, 3), np.uint8)) for at in range(5)]
-    overlay_figure(overlays, tmp_path / "overlay.png", columns=2)
-    image = cv2.imread(str(tmp_path / "overlay.png"))
-    assert image.shape[0] > image.shape[1]  # three rows of two
-
-
-def test_a_row_of_overlays_is_as_high_as_its_highest_image_and_no_higher_than_wide(drawn):
-    shapes = [(20, 80), (40, 80), (80, 80), (300, 80)]
-    overlays = [picture(image=np.zeros((*shape, 3), np.uint8)) for shape in shapes]
-    overlay_figure(overlays, Path("unused.png"), columns=2, column_width=3)
-    np.testing.assert_allclose(drawn[0].get_size_inches(), (6, 1.38 + 2.76 + 2 * 0.4))
-    sizes = [axes.get_position().size * drawn[0].get_size_inches() for axes in drawn[0].axes]
-    np.testing.assert_allclose(sizes, [(2.76, 0.69), (2.76, 1.38), (2.76, 2.76), (0.736, 2.76)])
-
-
-def test_a_dollar_in_a_name_is_no_formula(tmp_path):
-    overlay_figure([picture(title=r"$\nonsense{$ 50%")], tmp_path / "overlay.png")
-    assert (tmp_path / "overlay.png").is_file()
-
-
-@pytest.mark.parametrize(
-    ("changes", "text"),
-    [
-        ({"image": np.zeros((60, 80), np.uint8)}, r"overlays\[1\].image is \(60, 80\) uint8; needed"),
-        ({"image": np.zeros((60, 80, 3))}, r"overlays\[1\].image is \(60, 80, 3\) float64"),
-        ({"image": np.zeros((0, 80, 3), np.uint8)}, r"overlays\[1\].image is \(0, 80, 3\) uint8; needed"),
-        (
-            {"localization_map": np.full((14, 14), 1.5)},
-            r"overlays\[1\].localization_map is not a \(h, w\) map",
-        ),
-        ({"localization_map": np.full((14, 14), np.nan)}, r"overlays\[1\].localization_map is not"),
-        ({"localization_map": np.zeros(196)}, r"overlays\[1\].localization_map is not"),
-    ],
-)
-def test_a_wrong_overlay_is_refused_with_its_place(changes, text, tmp_path):
-    with pytest.raises(ValueError, match=text):
-        overlay_figure([picture(), picture(**changes)], tmp_path / "overlay.png")
-
-
-def test_no_overlay_at_all_is_an_error(tmp_path):
-    with pytest.raises(ValueError, match="no overlay to show"):
-        overlay_figure([], tmp_path / "overlay.png")

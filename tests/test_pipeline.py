@@ -55,7 +55,7 @@ def imported(path: Path) -> set[Path]:
 
 def closure(path: Path) -> set[str]:
     """A file and all of the project that it needs, as dvc.yaml writes it."""
-    seen, waiting = set(), [path, path.parent / "__init__.py"]
+    seen, waiting = set(), [path, *path.parent.glob("__init__.py")]
     while waiting:
         file = waiting.pop()
         if file not in seen:
@@ -64,11 +64,20 @@ def closure(path: Path) -> set[str]:
     return {file.relative_to(ROOT).as_posix() for file in seen}
 
 
+def needed(stage: str) -> set[str]:
+    """The code of a stage: its script and all that it imports; of stage notebooks the notebooks, too."""
+    return set().union(*(closure(script) for script in scripts(stage)))
+
+
+def scripts(stage: str) -> list[Path]:
+    notebooks = sorted((ROOT / "notebooks").glob("*.py")) if stage == "notebooks" else []
+    return [ROOT / "experiments" / f"{stage}.py", *notebooks]
+
+
 @pytest.mark.parametrize("stage", STAGES)
 def test_a_stage_depends_on_exactly_the_modules_it_imports(stage):
-    stated = {path for path in body(stage)["deps"] if path.endswith(".py")}
-    needed = closure(ROOT / "experiments" / f"{stage}.py")
-    assert stated == needed, f"missing: {sorted(needed - stated)}; too many: {sorted(stated - needed)}"
+    stated, wanted = {path for path in body(stage)["deps"] if path.endswith(".py")}, needed(stage)
+    assert stated == wanted, f"missing: {sorted(wanted - stated)}; too many: {sorted(stated - wanted)}"
 
 
 def test_stage_script_and_main_share_a_name():
@@ -78,7 +87,9 @@ def test_stage_script_and_main_share_a_name():
         assert any(isinstance(node, ast.FunctionDef) and node.name == "main" for node in tree.body)
 
 
-@pytest.mark.parametrize("stage", ["prepare", "localize", "tabulate", "plot", "report", "compare", "publish"])
+@pytest.mark.parametrize(
+    "stage", ["prepare", "localize", "tabulate", "plot", "report", "compare", "publish", "notebooks"]
+)
 def test_stages_without_a_model_do_not_import_torch(stage):
     code = f"import sys, experiments.{stage}; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
@@ -129,6 +140,21 @@ NEEDED = {
             "vitol/report/assets",
         },
         {"grid", "seeds", "report"},
+    ),
+    "notebooks": (
+        {
+            "results/measurements.csv",
+            "results/differences.csv",
+            "results/data",
+            "results/maps",
+            "results/models",
+            "results/sanity",
+            "results/scores",
+            "results/figures",
+            "vitol/published",
+            "docs/photos",
+        },
+        {"grid", "seeds", "padl", "backbones", "randomize"},
     ),
 }
 

@@ -23,6 +23,7 @@ from score_files import small_split
 
 from vitol.boxes import DISTINCT_THRESHOLDS, THRESHOLDS, best_ious, boxes_at, largest_boxes, score_map
 from vitol.measurements import read_scores
+from vitol.paper import read_published
 from vitol.rectangles import iou_matrix
 from vitol.report.choice import spread
 from vitol.report.contents import Cell, Column, Curve, Gallery, Layer, Row, Sheet
@@ -212,7 +213,7 @@ def test_sheets_of_one_title_share_a_choice_and_the_first_shows():
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
 def test_a_sheet_of_a_table_has_its_numbers(number):
     measurements = read_scores(ROOT / "experiments/results/mini/measurements.csv")
-    table = build_table(number, measurements, read_scores(ROOT / f"experiments/published/table{number}.csv"))
+    table = build_table(number, measurements, read_published(number))
     sheets = table_sheets(table)
     assert [sheet.part for sheet in sheets] == list(table.cells["metric"].unique())
     for sheet in sheets:
@@ -230,7 +231,7 @@ def test_a_sheet_of_a_table_has_its_numbers(number):
 
 
 def test_a_difference_to_the_paper_is_shown_where_there_is_one():
-    published = read_scores(ROOT / "experiments/published/table1.csv")
+    published = read_published(1)
     row = published.query("dataset == 'cub' and map == 'GAR'").iloc[0]
     measured = pd.DataFrame(
         [

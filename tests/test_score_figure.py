@@ -16,7 +16,7 @@ from vitol import score_figure as module
 from vitol.failures import CATEGORIES
 from vitol.figures import MAP_COLOURS
 from vitol.localizations import DELTAS
-from vitol.score_figure import MethodView, score_figure
+from vitol.score_figure import MethodView, score_figure, threshold_figure
 from vitol.views import accuracy_over_threshold, iou_histogram, ious_at, views_frame
 
 LONG = [
@@ -269,3 +269,39 @@ def test_a_frame_of_other_columns_is_refused(tmp_path):
         score_figure(
             "scores", {"AR": replace(view, groups=view.groups[["view", "value"]])}, tmp_path / "no.png"
         )
+
+
+def test_threshold_curves_alone_have_the_methods_colours_and_a_mark_at_each_chosen_threshold(drawn):
+    methods = {name: made_up(seed) for seed, name in enumerate(("AR", "GAR"))}
+    threshold_figure(
+        "mini, small: maps of the baseline", methods, Path("unused.png"), "n=80, oracle-per-iou."
+    )
+    (axes,) = drawn[0].axes
+    for name, view in methods.items():
+        of_method = [line for line in axes.lines if to_hex(line.get_color()) == MAP_COLOURS[name].lower()]
+        curves = [line.get_ydata() for line in of_method if len(line.get_ydata()) > 1]
+        np.testing.assert_array_equal(curves, view.curves)
+        marks = [
+            (line.get_xdata()[0], line.get_ydata()[0]) for line in of_method if len(line.get_ydata()) == 1
+        ]
+        at = [int(view.thresholds[delta] * 255) for delta in DELTAS]
+        assert marks == [(place / 255, curve[place]) for place, curve in zip(at, view.curves, strict=True)]
+    words = " ".join(text.get_text() for text in texts(drawn[0]))
+    assert "mini, small: maps of the baseline" in words and "n=80, oracle-per-iou." in words
+    figure = drawn[0]
+    figure.draw_without_rendering()
+    found = [(text.get_text(), text.get_window_extent().padded(-0.5)) for text in texts(figure)]
+    assert not [(a, b) for (a, one), (b, other) in combinations(found, 2) if one.overlaps(other)]
+
+
+def test_threshold_curves_alone_are_the_same_bytes_twice(tmp_path):
+    for name in ("one.png", "again.png"):
+        threshold_figure("scores", {"AR": made_up()}, tmp_path / name)
+    assert (tmp_path / "one.png").read_bytes() == (tmp_path / "again.png").read_bytes()
+
+
+def test_threshold_curves_of_too_many_methods_or_of_a_broken_view_are_refused():
+    with pytest.raises(ValueError, match="0 methods; the figure shows 1 to 6"):
+        threshold_figure("none", {}, Path("unused.png"))
+    with pytest.raises(ValueError, match="method 'AR': curves is"):
+        threshold_figure("broken", {"AR": replace(made_up(), curves=np.zeros((2, 255)))}, Path("unused.png"))

@@ -1,4 +1,4 @@
-"""Figures: the tables, the challenge subsets, and maps over images.
+"""Figures of numbers: the tables, and the challenge subsets; what all figures share.
 
 Every figure is a PNG whose bytes depend on its input alone: no window, no date and no version goes in. In
 dot plots a hollow grey diamond is the paper's number, a filled mark ours with its 95% interval. Its colour is
@@ -6,11 +6,8 @@ the map, its shape the training; dashed lines are maps that see no image, which 
 """
 
 import textwrap
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
@@ -19,7 +16,6 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.patches import Rectangle
 
 from vitol.measurements import mean_over_seeds, span, validate_measurements
 from vitol.tables import FLOORS, NOT_RUN, POLICY, PRESET, Table
@@ -38,27 +34,7 @@ STYLE = {
     "grid.color": "#DDDDDD",
 }
 # Inches: row labels, a panel, the numbers beside it, a line; head of the figure, room under a panel, a gap.
-_TITLE, _FOOT = 0.26, 0.14  # inches above and below an image of an overlay figure
 _LABELS, _PANEL, _NUMBER, _ROW, _HEAD, _AXIS, _GAP = 2.15, 1.6, 0.38, 0.185, 0.95, 0.5, 0.24
-
-
-@dataclass(frozen=True)
-class Overlay:
-    """One image of an overlay figure.
-
-    Attributes:
-        image: RGB, (H, W, 3) uint8.
-        title: The line above it.
-        localization_map: Scores in [0, 1], (h, w), stretched over the image; None leaves the image bare.
-        gt_boxes: Ground truth, green: x0, y0, x1, y1 in pixels of the image, (k, 4).
-        predicted_boxes: Predictions, red and dashed, likewise.
-    """
-
-    image: np.ndarray
-    title: str
-    localization_map: np.ndarray | None
-    gt_boxes: np.ndarray
-    predicted_boxes: np.ndarray
 
 
 def table_figure(table: Table, path: Path) -> None:
@@ -114,68 +90,6 @@ def subset_figure(measurements: pd.DataFrame, dataset: str, backbone: str, path:
     note = f"Percent, 95% interval of a bootstrap over images; threshold policy {POLICY}, preset {PRESET}. "
     note += "Centred Gaussian and Full image see no image: what does not beat them is not localizing."
     _dot_plot(cells, f"{dataset}, {backbone}: subsets of the test split", note, path)
-
-
-def overlay_figure(
-    overlays: Sequence[Overlay], path: Path, columns: int = 4, column_width: float = 1.9
-) -> None:
-    """Show images with their maps as heat, ground-truth boxes green and predicted boxes red.
-
-    A row is as high as its highest image, and an image at most as high as its column is wide.
-
-    Args:
-        overlays: The images, row by row.
-        path: The PNG to write.
-        columns: Images a row.
-        column_width: Width of an image with its margins, in inches of 150 pixels.
-
-    Raises:
-        ValueError: No image; an image that is not (H, W, 3) uint8; a map that is not in [0, 1].
-    """
-    if not overlays:
-        raise ValueError("no overlay to show; give at least one")
-    for at, overlay in enumerate(overlays):
-        _check_overlay(overlay, at)
-    aspects = [min(overlay.image.shape[0] / overlay.image.shape[1], 1) for overlay in overlays]
-    width = 0.92 * column_width
-    heights = [width * max(aspects[at : at + columns]) for at in range(0, len(overlays), columns)]
-    total = sum(heights) + len(heights) * (_TITLE + _FOOT)
-    with mpl.rc_context(STYLE):
-        figure = Figure(figsize=(column_width * columns, total))
-        for at, overlay in enumerate(overlays):
-            row, column = divmod(at, columns)
-            bottom = total - sum(heights[: row + 1]) - (row + 1) * _TITLE - row * _FOOT
-            left = (column + 0.04) / columns
-            place = (left, bottom / total, 0.92 / columns, heights[row] / total)
-            _draw_overlay(figure.add_axes(place), overlay)
-        save_png(figure, path)
-
-
-def _check_overlay(overlay: Overlay, at: int) -> None:
-    """Refuse an image or a map that cannot be shown; `at` is its place in the figure."""
-    image, heat = overlay.image, overlay.localization_map
-    if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or image.size == 0:
-        raise ValueError(f"overlays[{at}].image is {image.shape} {image.dtype}; needed: (H, W, 3) uint8")
-    if heat is not None and (heat.ndim != 2 or not ((heat >= 0) & (heat <= 1)).all()):
-        raise ValueError(f"overlays[{at}].localization_map is not a (h, w) map in [0, 1]; scale it first")
-
-
-def _draw_overlay(axes: Axes, overlay: Overlay) -> None:
-    image, heat = overlay.image, overlay.localization_map
-    height, width = image.shape[:2]
-    axes.imshow(image)
-    if heat is not None:
-        stretched = cv2.resize(heat.astype(np.float32), (width, height), interpolation=cv2.INTER_CUBIC)
-        axes.imshow(stretched.clip(0, 1), cmap="inferno", alpha=0.55, vmin=0, vmax=1)
-    for boxes, colour, line in (
-        (overlay.gt_boxes, "#00E000", "-"),
-        (overlay.predicted_boxes, "#FF0000", "--"),
-    ):
-        for x0, y0, x1, y1 in boxes:
-            axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, ec=colour, ls=line, lw=1.8))
-    axes.set_title(overlay.title, fontsize=8, pad=3, parse_math=False)  # a "$" in a name is one
-    axes.set_axis_off()
-    axes.set_anchor("N")
 
 
 def _dot_plot(cells: pd.DataFrame, title: str, note: str, path: Path) -> None:

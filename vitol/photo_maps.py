@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 from vitol.boxes import boxes_at, score_map
-from vitol.figures import Overlay, overlay_figure
 from vitol.methods import ABOUT, MethodName
+from vitol.overlays import NO_BOXES, Overlay, overlay_figure
 from vitol.photo_input import read_photo
 
 CORNERS = (
@@ -31,7 +31,6 @@ OVERVIEW_PHOTOS = 20  # the overview shows so many photos at most
 DRAWN = 1024  # longest side of a photo in a picture, in pixels
 SIDE = 5.0  # inches (150 pixels each) of the picture of one map
 TITLE = 30  # characters above a picture
-NO_BOXES: np.ndarray = np.zeros((0, 4))
 
 Progress = Callable[[str, int, int], object]
 """Called with what is being done, how many are done and how many there are."""

@@ -6,13 +6,14 @@ number of boxes. The panels themselves are in `vitol.score_panels`.
 """
 
 import textwrap
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import seaborn as sns
+from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -34,7 +35,7 @@ from vitol.score_panels import (
 )
 from vitol.views import BINS, BOX_COUNTS, COLUMNS, SIZES
 
-__all__ = ["MOST", "MethodView", "headline_figure", "score_figure"]
+__all__ = ["MOST", "MethodView", "headline_figure", "score_figure", "threshold_figure"]
 
 MOST = 6  # methods of a figure: more colours are not told apart
 _KNOWN = {**MAP_COLOURS, "GAUSSIAN": PLAIN, "FULL IMAGE": QUIET}
@@ -110,12 +111,40 @@ def score_figure(title: str, methods: Mapping[str, MethodView], path: Path, note
 
 def headline_figure(title: str, headlines: Mapping[str, Headlines], path: Path, note: str) -> None:
     """Draw the measurements alone, of one to six methods that have no boxes to draw more of; as `score_figure`."""
-    if not 1 <= len(headlines) <= MOST:
-        raise ValueError(f"{len(headlines)} methods; the figure shows 1 to {MOST}, so draw several figures")
-    looks = _looks(list(headlines))
+    note = f"{note} Intervals are those of a bootstrap over images, 95%."
+
+    def draw(axes: Axes, looks: Sequence[Look], width: float) -> None:
+        draw_headlines(axes, looks, list(headlines.values()), width)
+
+    _one_panel(title, list(headlines), draw, path, note)
+
+
+def threshold_figure(title: str, methods: Mapping[str, MethodView], path: Path, note: str = "") -> None:
+    """Draw accuracy over threshold alone, a line a method and IoU, the chosen thresholds marked; as `score_figure`."""
+    for name, method in methods.items():
+        _check_view(name, method)
+    note = f"{note} Curves: share of images whose IoU reaches delta; marks are chosen thresholds.".strip()
+
+    def draw(axes: Axes, looks: Sequence[Look], _: float) -> None:
+        draw_curves(axes, looks, list(methods.values()))
+
+    _one_panel(title, list(methods), draw, path, note)
+
+
+def _one_panel(
+    title: str,
+    names: Sequence[str],
+    draw: Callable[[Axes, Sequence[Look], float], None],
+    path: Path,
+    note: str,
+) -> None:
+    """Lay out a figure of one panel, which `draw` fills: it gets axes, the methods' looks and the width in inches."""
+    if not 1 <= len(names) <= MOST:
+        raise ValueError(f"{len(names)} methods; the figure shows 1 to {MOST}, so draw several figures")
+    looks = _looks(names)
     columns = _legend_columns(looks)
     head = _TITLE + _NAMES * -(-len(looks) // columns) + 0.08 + _ABOVE
-    notes = textwrap.wrap(f"{note} Intervals are those of a bootstrap over images, 95%.", 212)
+    notes = textwrap.wrap(note, 212)
     height = head + _PANEL_HIGH + _BELOW[0] + 0.13 * len(notes) + 0.1
     inner = _WIDTH - _LEFT - _MARGIN
     with mpl.rc_context(STYLE):
@@ -124,7 +153,7 @@ def headline_figure(title: str, headlines: Mapping[str, Headlines], path: Path, 
         figure.text(y=1 - 0.18 / height, s=title, fontsize=10, fontweight="bold", va="center", **plain)
         _draw_legend(figure, looks, columns, (_MARGIN / _WIDTH, 1 - _TITLE / height))
         place = (_LEFT / _WIDTH, 1 - (head + _PANEL_HIGH) / height, inner / _WIDTH, _PANEL_HIGH / height)
-        draw_headlines(figure.add_axes(place), looks, list(headlines.values()), inner)
+        draw(figure.add_axes(place), looks, inner)
         figure.text(y=0.08 / height, s="\n".join(notes), fontsize=6.5, color=PLAIN, va="bottom", **plain)
         save_png(figure, path)
 
