@@ -23,7 +23,7 @@ from doc_world import with_weights, write_weights, write_world
 from experiments.params import read_params
 
 EXTEND = "docs/extend.md"  # changes the project, so in a copy of it
-COPIED = ("vitol", "experiments", "tests", "dvc.yaml", "params.yaml", "pyproject.toml")
+COPIED = ("vitol", "experiments", "notebooks", "tests", "dvc.yaml", "params.yaml", "pyproject.toml")
 
 
 @pytest.fixture(scope="module")

@@ -167,7 +167,7 @@ def test_the_command_scores_masks_and_writes_all_its_files(
         out,
         "--replicates",
         50,
-        "--json",
+        "--report",
         tmp_path / "r",
     )
     assert result.exit_code == 0, result.output
