@@ -14,8 +14,9 @@ from conftest import full_disk
 
 from vitol.cli.fetch import FetchName
 from vitol.datasets import download as module
-from vitol.datasets.download import ARCHIVES, Archive, FetchError, download, fetch, file_md5, unpack
+from vitol.datasets.download import ARCHIVES, Archive, FetchError, download, fetch, file_md5
 from vitol.datasets.layouts import LAYOUTS
+from vitol.datasets.unpacking import unpack
 
 DATA = bytes(range(256)) * 9000  # longer than two chunks
 MD5 = hashlib.md5(DATA).hexdigest()
