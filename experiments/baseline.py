@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sys
-from typing import Any
 
 import torch
 
@@ -12,41 +11,30 @@ from experiments.inputs import classes
 from experiments.params import read_params
 from experiments.resume import resuming
 from experiments.stage import checkpoint_path, options, provenance
-from vitol.datasets.images import MEAN, STD
-from vitol.models import create_model, save_checkpoint
+from vitol.models import save_checkpoint, start_model
 from vitol.processes import start, team
-from vitol.sources import find_source, find_weights
-from vitol.weight_files import describe_weights
 
 
 def main(dataset: str, backbone_name: str) -> None:
     """Train a baseline for every seed, or save the pretrained model as it is where no recipe is given."""
     params = read_params()
     backbone, recipe = params.backbones[backbone_name], params.datasets[dataset].baseline
-    source = find_source(backbone.architecture, backbone.options)
-    weights = find_weights(backbone.architecture) if backbone.pretrained else None
     config = {"backbone": backbone, "recipe": recipe, "seeds": params.seeds}
     with provenance(f"baseline-{dataset}-{backbone_name}", **config) as facts, resuming() as resume:
         for seed in params.seeds:
             torch.manual_seed(seed)
             names = classes(dataset)
-            model = create_model(backbone.architecture, len(names), weights=weights, options=backbone.options)
-            record: dict[str, Any] = {
-                "architecture": source.architecture,
-                "options": source.options,
-                "num_classes": len(names),
-                "dataset": dataset,
-                "variant": "baseline",
-                "weights": describe_weights(weights),
-                "classes": list(names),
-                "mean": list(MEAN),
-                "std": list(STD),
-            }
-            if weights and source.license:
-                record["license"] = source.license
+            model, record = start_model(
+                backbone.architecture,
+                dataset,
+                names,
+                pretrained=backbone.pretrained,
+                options=backbone.options,
+            )
+            record["variant"] = "baseline"
             checkpoint = checkpoint_path(dataset, backbone_name, "baseline", seed)
             if recipe is None:
-                if weights is None or model.pretrained_cfg["num_classes"] != len(names):  # type: ignore[index]
+                if not backbone.pretrained or model.pretrained_cfg["num_classes"] != len(names):  # type: ignore[index]
                     raise ValueError(
                         f"params.yaml trains nothing for the baseline of {dataset!r}, but {backbone_name!r} has no "
                         f"weights with a head of its {len(names)} classes; give it a baseline recipe"

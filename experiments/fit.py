@@ -13,18 +13,13 @@ from experiments.resume import Resume, code_digest, data_digest
 from experiments.stage import console, data_folder, package_versions, progress_bar
 from vitol.datasets.images import SplitImages, TrainImages
 from vitol.datasets.splits import read_split
+from vitol.fitting import epoch_in_words, full_record, run_settings
 from vitol.fitting import fit as train_and_save
-from vitol.fitting import full_record, run_settings
 from vitol.models import describe_device
 from vitol.processes import team
 from vitol.recipe import Recipe
 from vitol.snapshots import Snapshots
 from vitol.training import EpochRecord
-
-
-def percent(value: float | None) -> str:
-    """A percentage for people."""
-    return "-" if value is None else f"{value:.1f}%"
 
 
 def fit(
@@ -82,11 +77,7 @@ def fit(
         console.print(f"{name} seed {seed} goes on after {found.epoch} epochs and {found.step} steps")
 
     def say(epoch: EpochRecord, rate: float) -> None:
-        console.print(
-            f"{name} seed {seed} epoch {epoch.epoch:2d}/{recipe.epochs}  "
-            f"loss {epoch.train_loss:.3f}  train top-1 {epoch.train_top1:.1f}%  "
-            f"val top-1 {percent(epoch.val_top1)}  {rate:.0f} images/s"
-        )
+        console.print(f"{name} seed {seed} {epoch_in_words(epoch, recipe.epochs, rate)}")
 
     with progress_bar() as bar:
         task = bar.add_task(name, total=None)

@@ -137,11 +137,11 @@ def layers_of(examples: Examples, model: str, name: str, rows: list[int]) -> lis
     kinds: list[tuple[Of, Curve | None]] = [("any", curve)]
     if MAP_FILES[name, "release"] in OF_CLASS:
         kinds = [("label", curve), ("predicted", None)]
+    threshold, predicted = examples.threshold(model, name), examples.logits(model)[rows].argmax(axis=1)
     layers = []
     for of, own_curve in kinds:
         maps = examples.maps(model, name, predicted=of == "predicted")[rows]
         how = f"{chosen}{', with the label maps' if of == 'predicted' else ''}."
-        threshold, predicted = examples.threshold(model, name), examples.logits(model)[rows].argmax(axis=1)
         layers.append(Layer(MODELS[model].title, name, of, list(maps), threshold, how, own_curve, predicted))
     return layers
 

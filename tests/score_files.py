@@ -40,6 +40,13 @@ def write_maps(folder: Path, split: Split, noise: float = 0.3, seed: int = 0) ->
     return folder
 
 
+def write_two_methods(split: Split) -> None:
+    """The metadata `test`, and the maps of two methods, `good` and `poor`, in the current folder."""
+    write_metadata(Path("test"), split)
+    write_maps(Path("good"), split)
+    write_maps(Path("poor"), split, noise=3, seed=1)
+
+
 def write_masks(folder: Path, split: Split) -> Path:
     """The boxes of a split as pixel masks."""
     for image, (width, height), boxes in zip(split.ids, split.sizes.tolist(), split.boxes, strict=True):

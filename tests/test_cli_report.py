@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
-from score_files import small_split, write_logits, write_maps, write_masks, write_metadata
+from score_files import small_split, write_logits, write_masks, write_two_methods
 from typer.testing import CliRunner, Result
 
 from vitol.cli import app
@@ -33,9 +33,7 @@ def split() -> Split:
 def folders(tmp_path: Path, split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two methods, `good` and `poor`, the metadata `test` and its images, in the current folder."""
     monkeypatch.chdir(tmp_path)
-    write_metadata(Path("test"), split)
-    write_maps(Path("good"), split)
-    write_maps(Path("poor"), split, noise=3, seed=1)
+    write_two_methods(split)
     for name, size in zip(split.ids, split.sizes.tolist(), strict=True):
         Path("images", name).parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", size, "teal").save(Path("images", name))

@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
-from score_files import small_split, write_logits, write_maps, write_masks, write_metadata
+from score_files import small_split, write_logits, write_maps, write_masks, write_metadata, write_two_methods
 from typer.testing import CliRunner, Result
 
 import vitol.score_report
@@ -28,9 +28,7 @@ def split() -> Split:
 def folders(tmp_path: Path, split: Split, monkeypatch: pytest.MonkeyPatch) -> None:
     """Two methods, `good` and `poor`, and the metadata `test`, in the current folder."""
     monkeypatch.chdir(tmp_path)
-    write_metadata(Path("test"), split)
-    write_maps(Path("good"), split)
-    write_maps(Path("poor"), split, noise=3, seed=1)
+    write_two_methods(split)
 
 
 def run(*arguments: object) -> Result:

@@ -13,19 +13,21 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import nn
 
 from vitol.checkup import required
 from vitol.datasets.images import SplitImages, TrainImages
 from vitol.fitting import OWN_DRAWS, Fit, Told, fit, full_record, images_an_epoch, run_settings
-from vitol.models import describe_device
+from vitol.models import describe_device, start_model
 from vitol.padl import Position, insert_padl
 from vitol.photo_input import input_size
 from vitol.recipe import Recipe
 from vitol.resumption import code_digest, lock
 from vitol.snapshots import FILE, Snapshots, read_header
 from vitol.training import Progress
-from vitol.training_inputs import TrainingData, start_model
+from vitol.training_inputs import TrainingData
+from vitol.weight_files import read_record
 from vitol.wording import counted
 
 
@@ -77,7 +79,10 @@ def train_classifier(
         SnapshotError: If what an earlier call left is of other settings.
         ValueError: If an argument is wrong, an image cannot be read, or another call is at the same work.
     """
-    model, record = start_model(name, data, scratch=scratch, options=options, seed=seed)
+    torch.manual_seed(seed)
+    model, record = start_model(name, data.name, data.layout.classes, pretrained=not scratch, options=options)
+    if not scratch and name.endswith(".safetensors"):
+        record["from"] = read_record(Path(name).expanduser())
     draws = seed + OWN_DRAWS if "from" in record else seed
     train, validation = images_of(model, data, resize, draws)
     record |= variant(position, padl or {}, "from" in record)

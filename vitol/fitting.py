@@ -19,6 +19,7 @@ from vitol.recipe import Recipe
 from vitol.resumption import weights_digest
 from vitol.snapshots import Position, Snapshots
 from vitol.training import EpochRecord, Progress, precision_on, train
+from vitol.wording import percent
 
 OWN_DRAWS = 1_000_000
 """Added to the run's seed where fine-tuning draws order, crops, dropout and p-ADL: with the seed itself, which the
@@ -151,6 +152,20 @@ def fit(
 def images_an_epoch(images: int, recipe: Recipe) -> int:
     """How many images an epoch sees: an incomplete last batch is left out, unless it is the only one."""
     return max(images // recipe.batch_size * recipe.batch_size, min(images, recipe.batch_size))
+
+
+def epoch_in_words(epoch: EpochRecord, epochs: int, rate: float) -> str:
+    """An epoch in a line.
+
+    Args:
+        epoch: What it came to.
+        epochs: How many there are in all.
+        rate: Images a second.
+    """
+    return (
+        f"epoch {epoch.epoch:>{len(str(epochs))}}/{epochs}  loss {epoch.train_loss:.3f}  "
+        f"train top-1 {percent(epoch.train_top1)}  val top-1 {percent(epoch.val_top1)}  {rate:.0f} images/s"
+    )
 
 
 def write_log(path: Path, log: list[EpochRecord]) -> None:

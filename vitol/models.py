@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,8 +15,9 @@ from safetensors.torch import load_model, save_model
 from torch import nn
 
 from vitol.atomic import atomic_file
+from vitol.datasets.images import MEAN, STD
 from vitol.sources import WEIGHTS_VARIABLE, find_source, find_weights
-from vitol.weight_files import RECORD, CheckpointError, opened, read_record
+from vitol.weight_files import RECORD, CheckpointError, describe_weights, opened, read_record
 
 
 def create_model(
@@ -74,6 +75,47 @@ def create_model(
     return timm.create_model(
         source.architecture, pretrained=True, pretrained_cfg_overlay=overlay, **arguments
     )
+
+
+def start_model(
+    name: str,
+    dataset: str,
+    classes: Sequence[str],
+    *,
+    pretrained: bool = True,
+    options: Mapping[str, Any] | None = None,
+) -> tuple[nn.Module, dict[str, Any]]:
+    """A model for a data set's classes to train, and the start of its checkpoint's record: what it was made of.
+
+    Args:
+        name: Of a model, as `vitol.sources.find_source` takes it.
+        dataset: What the data set is called.
+        classes: Names in label order. The head is made anew where the weights are for another number of them.
+        pretrained: Take the weights that go by the name, not random ones.
+        options: Further arguments of the timm model.
+
+    Returns:
+        The model, on the CPU, and what a record says of architecture, data set, weights and normalisation.
+
+    Raises:
+        CheckpointError, ValueError: As `create_model`, `find_source` and `find_weights`.
+    """
+    source = find_source(name, options)
+    weights = find_weights(name) if pretrained else None
+    model = create_model(name, len(classes), weights=weights, options=options)
+    record: dict[str, Any] = {
+        "architecture": source.architecture,
+        "options": source.options,
+        "num_classes": len(classes),
+        "dataset": dataset,
+        "weights": describe_weights(weights),
+        "classes": list(classes),
+        "mean": list(MEAN),
+        "std": list(STD),
+    }
+    if weights and source.license:
+        record["license"] = source.license
+    return model, record
 
 
 def find_device() -> torch.device:

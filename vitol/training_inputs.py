@@ -1,25 +1,16 @@
-"""What a training starts from: the images of a data set, and a model for its classes."""
+"""The images that a training starts from, by a data set's name or from a folder."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import torch
-from torch import nn
-
-from vitol.datasets.images import MEAN, STD
 from vitol.datasets.layout import Layout, with_validation_cut
 from vitol.datasets.register import load
 from vitol.datasets.registered import REGISTERED, read_manifest, registered_names
 from vitol.datasets.splits import TRAIN, Split
 from vitol.datasets.wsol import read_wsol
-from vitol.models import create_model
 from vitol.resumption import files_digest
-from vitol.sources import find_source, find_weights
-from vitol.weight_files import describe_weights, read_record
 
 
 @dataclass(frozen=True)
@@ -78,51 +69,3 @@ def read_training_data(source: str, folder: Path = REGISTERED, *, val_cut: bool 
         raise ValueError(f"{source} has no split {TRAIN!r} (there are: {there}); give a data set with one")
     layout = with_validation_cut(found.layout) if val_cut else found.layout
     return TrainingData(found.name, layout, found.fingerprint)
-
-
-def start_model(
-    name: str,
-    data: TrainingData,
-    *,
-    scratch: bool = False,
-    options: Mapping[str, Any] | None = None,
-    seed: int = 0,
-) -> tuple[nn.Module, dict[str, Any]]:
-    """A model for a data set's classes, and what made it.
-
-    Its head is made anew where its weights are for another number of classes.
-
-    Args:
-        name: Of a model, as `vitol.sources.find_source` takes it.
-        data: For its classes.
-        scratch: Draw its weights at random.
-        options: Further arguments of the timm model.
-        seed: Of what is drawn.
-
-    Returns:
-        The model in training mode, on the CPU, and the start of its checkpoint's record.
-
-    Raises:
-        CheckpointError: If there are no weights, or they do not fit.
-        ValueError: If timm does not know the model, or an option is not its own.
-    """
-    source = find_source(name, options)
-    weights = None if scratch else find_weights(name)
-    classes = data.layout.classes
-    torch.manual_seed(seed)
-    model = create_model(name, len(classes), weights=weights, options=options)
-    record: dict[str, Any] = {
-        "architecture": source.architecture,
-        "options": source.options,
-        "num_classes": len(classes),
-        "dataset": data.name,
-        "weights": describe_weights(weights),
-        "classes": list(classes),
-        "mean": list(MEAN),
-        "std": list(STD),
-    }
-    if weights and source.license:
-        record["license"] = source.license
-    if weights and name.endswith(".safetensors"):
-        record["from"] = read_record(Path(name).expanduser())
-    return model, record

@@ -8,3 +8,12 @@ def counted(number: int, noun: str) -> str:
     ('1 image', '1,200 images')
     """
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def percent(value: float | None) -> str:
+    """A percentage; a dash where there is none.
+
+    >>> percent(12.345), percent(None)
+    ('12.3%', '-')
+    """
+    return "-" if value is None else f"{value:.1f}%"

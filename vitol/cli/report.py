@@ -7,7 +7,18 @@ import typer
 from rich.console import Console
 
 from vitol.cli.console import errors_in_words, examples, progress_bars
-from vitol.cli.score_options import read_methods
+from vitol.cli.score_options import (
+    AllowMissing,
+    Logits,
+    Maps,
+    Metadata,
+    PredictedMaps,
+    ReferenceNan,
+    Replicates,
+    Seed,
+    Workers,
+    read_methods,
+)
 from vitol.cli.score_outputs import faults_text
 
 EXAMPLES = examples(
@@ -17,33 +28,14 @@ EXAMPLES = examples(
 
 
 def report(
-    maps: Annotated[
-        list[str],
-        typer.Option(
-            metavar="[NAME=]FOLDER",
-            help="Maps of a method, <image id>.npy, as for `vitol score`; repeat to compare methods.",
-        ),
-    ],
-    metadata: Annotated[
-        Path, typer.Option(metavar="METADATA", help="Folder of the split's text files, in the WSOL format.")
-    ],
+    maps: Maps,
+    metadata: Metadata,
     images: Annotated[
         Path, typer.Option(metavar="ROOT", help="Folder that the image ids of the split start from.")
     ],
     out: Annotated[Path, typer.Option(metavar="FILE", help="The page, .html.")],
-    logits: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[NAME=]FILE",
-            help="Logits, .npy (images, classes) in the order of image_ids.txt; one file for all methods, or one each.",
-        ),
-    ] = None,
-    predicted_maps: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[NAME=]FOLDER", help="Maps of the predicted class, to choose beside the label's."
-        ),
-    ] = None,
+    logits: Logits = None,
+    predicted_maps: PredictedMaps = None,
     count: Annotated[
         int,
         typer.Option(
@@ -51,21 +43,11 @@ def report(
             help="Images in the gallery at most, spread over the split; all of them are scored.",
         ),
     ] = 200,
-    reference_nan: Annotated[
-        bool,
-        typer.Option("--reference-nan", help="Take maps with NaN as zeros, as the reference evaluator does."),
-    ] = False,
-    allow_missing: Annotated[
-        bool,
-        typer.Option("--allow-missing", help="Leave out images without a map, and maps without an image."),
-    ] = False,
-    replicates: Annotated[
-        int, typer.Option(metavar="COUNT", help="Of the bootstrap, for the intervals.")
-    ] = 2000,
-    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Of the bootstrap.")] = 0,
-    workers: Annotated[
-        int | None, typer.Option(metavar="COUNT", help="Threads; one a core if not given.")
-    ] = None,
+    reference_nan: ReferenceNan = False,
+    allow_missing: AllowMissing = False,
+    replicates: Replicates = 2000,
+    seed: Seed = 0,
+    workers: Workers = None,
     force: Annotated[bool, typer.Option("--force", help="Overwrite the page of an earlier run.")] = False,
 ) -> None:
     """Make a page of localization maps: scores, and a gallery whose boxes follow a slider.

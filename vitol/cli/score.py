@@ -9,7 +9,21 @@ import typer
 from rich.console import Console
 
 from vitol.cli.console import errors_in_words, examples, print_json, progress_bars
-from vitol.cli.score_options import Policy, chosen_policies, read_methods
+from vitol.cli.score_options import (
+    OF_PREDICTED,
+    AllowMissing,
+    Logits,
+    Maps,
+    Metadata,
+    Policy,
+    PredictedMaps,
+    ReferenceNan,
+    Replicates,
+    Seed,
+    Workers,
+    chosen_policies,
+    read_methods,
+)
 from vitol.cli.score_outputs import check_outputs, faults_file, faults_text
 from vitol.cli.score_table import show_scores
 
@@ -21,32 +35,13 @@ EXAMPLES = examples(
 )
 
 CHOICE, RESULT = "How thresholds are chosen", "What is written"  # groups of options in the help
-OF_PREDICTED = "Maps of the predicted class"
 
 
 def score(
-    maps: Annotated[
-        list[str],
-        typer.Option(
-            metavar="[NAME=]FOLDER",
-            help="Maps of a method, <image id>.npy; repeat to compare methods. The folder's name if none is given.",
-        ),
-    ],
-    metadata: Annotated[
-        Path, typer.Option(metavar="METADATA", help="Folder of the split's text files, in the WSOL format.")
-    ],
-    logits: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="[NAME=]FILE",
-            help="Logits, .npy (images, classes) in the order of image_ids.txt; one file for all methods, or one "
-            "each. Gives Top-1 and Top-5.",
-        ),
-    ] = None,
-    predicted_maps: Annotated[
-        list[str] | None,
-        typer.Option(metavar="[NAME=]FOLDER", help=f"{OF_PREDICTED}. Gives Predicted Loc."),
-    ] = None,
+    maps: Maps,
+    metadata: Metadata,
+    logits: Logits = None,
+    predicted_maps: PredictedMaps = None,
     masks: Annotated[
         Path | None,
         typer.Option(
@@ -102,16 +97,8 @@ def score(
             metavar="[NAME=]FOLDER", help=f"{OF_PREDICTED}, of those images.", rich_help_panel=CHOICE
         ),
     ] = None,
-    reference_nan: Annotated[
-        bool,
-        typer.Option(
-            "--reference-nan", help="Score maps with NaN as zeros, as the reference evaluator does."
-        ),
-    ] = False,
-    allow_missing: Annotated[
-        bool,
-        typer.Option("--allow-missing", help="Leave out images without a map, and maps without an image."),
-    ] = False,
+    reference_nan: ReferenceNan = False,
+    allow_missing: AllowMissing = False,
     floors: Annotated[
         bool,
         typer.Option(
@@ -119,13 +106,9 @@ def score(
             help="Whether the centred Gaussian and the full image stand beside; they never look at an image.",
         ),
     ] = True,
-    replicates: Annotated[
-        int, typer.Option(metavar="COUNT", help="Of the bootstrap, for the intervals.")
-    ] = 2000,
-    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Of the bootstrap.")] = 0,
-    workers: Annotated[
-        int | None, typer.Option(metavar="COUNT", help="Threads; one a core if not given.")
-    ] = None,
+    replicates: Replicates = 2000,
+    seed: Seed = 0,
+    workers: Workers = None,
     out: Annotated[
         Path | None,
         typer.Option(

@@ -1,14 +1,53 @@
-"""The options of `vitol score`: which file is which method's, and which policies are asked for."""
+"""Options of `vitol score` and `vitol report`: those of both, whose file is which, which policies are asked for."""
 
 from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import typer
 
 from vitol.wording import counted
 
 if TYPE_CHECKING:
     from vitol.scoring import Method
+
+
+OF_PREDICTED = "Maps of the predicted class"
+
+Maps = Annotated[
+    list[str],
+    typer.Option(
+        metavar="[NAME=]FOLDER",
+        help="Maps of a method, <image id>.npy; repeat to compare methods. The folder's name if none is given.",
+    ),
+]
+Metadata = Annotated[
+    Path, typer.Option(metavar="METADATA", help="Folder of the split's text files, in the WSOL format.")
+]
+Logits = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="[NAME=]FILE",
+        help="Logits, .npy (images, classes) in the order of image_ids.txt; one file for all methods, or one "
+        "each. Gives Top-1 and Top-5.",
+    ),
+]
+PredictedMaps = Annotated[
+    list[str] | None,
+    typer.Option(metavar="[NAME=]FOLDER", help=f"{OF_PREDICTED}. Gives Predicted Loc."),
+]
+ReferenceNan = Annotated[
+    bool,
+    typer.Option("--reference-nan", help="Score maps with NaN as zeros, as the reference evaluator does."),
+]
+AllowMissing = Annotated[
+    bool,
+    typer.Option("--allow-missing", help="Leave out images without a map, and maps without an image."),
+]
+Replicates = Annotated[int, typer.Option(metavar="COUNT", help="Of the bootstrap, for the intervals.")]
+Seed = Annotated[int, typer.Option(metavar="NUMBER", help="Of the bootstrap.")]
+Workers = Annotated[int | None, typer.Option(metavar="COUNT", help="Threads; one a core if not given.")]
 
 
 class Policy(StrEnum):

@@ -4,16 +4,14 @@ import json
 from dataclasses import replace
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console
 
 from vitol.cli import completions
 from vitol.cli.console import errors_in_words, examples, print_facts, progress_bars
-
-if TYPE_CHECKING:
-    from vitol.training import EpochRecord
+from vitol.wording import percent
 
 EXAMPLES = examples(
     "vitol train cub --model deit_tiny_patch16_224 --out cub-mmp.safetensors",
@@ -201,6 +199,7 @@ def train(
         options = dict(map(read_option, option or ()))
         with Console(stderr=True).status("Loading libraries and data"):
             from vitol.classifier import train_classifier
+            from vitol.fitting import epoch_in_words
             from vitol.schedules import SCHEDULES
             from vitol.training_inputs import read_training_data
 
@@ -234,7 +233,7 @@ def train(
                 workers=workers,
                 every_seconds=snapshot_every,
                 progress=show,
-                told=lambda epoch, rate: bars.say(in_words(epoch, recipe.epochs, rate)),
+                told=lambda epoch, rate: bars.say(epoch_in_words(epoch, recipe.epochs, rate)),
                 said=bars.say,
             ).log[-1]
     print_facts(
@@ -265,16 +264,3 @@ def left_by(out: Path) -> str:
     from vitol.classifier import kept_in_words
 
     return kept_in_words(out)
-
-
-def in_words(epoch: "EpochRecord", epochs: int, rate: float) -> str:
-    """An epoch in a line."""
-    return (
-        f"epoch {epoch.epoch:>{len(str(epochs))}}/{epochs}  loss {epoch.train_loss:.3f}  "
-        f"train top-1 {percent(epoch.train_top1)}  val top-1 {percent(epoch.val_top1)}  {rate:.0f} images/s"
-    )
-
-
-def percent(value: float | None) -> str:
-    """A percentage for people."""
-    return "-" if value is None else f"{value:.1f}%"
