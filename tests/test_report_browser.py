@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from gallery_data import small_contents
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from vitol.boxes import THRESHOLDS, best_ious, boxes_at, score_map
 from vitol.failures import failures
@@ -64,12 +64,16 @@ class Open:
             "#thumbs li", "items => items.flatMap((item, at) => item.hidden ? [] : [at])"
         )
 
+    def thumbs(self, count: int) -> None:
+        """Wait until the gallery has so many images. (A function to wait for would be a string that the page evaluates
+        again and again, which its content security policy forbids.)
+        """
+        expect(self.page.locator("#thumbs li")).to_have_count(count, timeout=PATIENCE)
+
     def drawn(self) -> str:
         """The canvas, once it shows what was chosen."""
         at = self.page.input_value("#threshold")
-        self.page.wait_for_function(
-            f"document.getElementById('canvas').dataset.drawn?.endsWith(' {at}')", timeout=PATIENCE
-        )
+        self.page.wait_for_selector(f"#canvas[data-drawn$=' {at}']", timeout=PATIENCE)
         return self.page.evaluate("document.getElementById('canvas').toDataURL()")
 
 
@@ -324,10 +328,10 @@ def test_stepping_wraps_and_skips_what_the_filters_leave_out(report):
 
 def test_another_run_brings_its_own_images(report):
     report.choose(run="1")
-    report.page.wait_for_function("document.querySelectorAll('#thumbs li').length === 4", timeout=PATIENCE)
+    report.thumbs(4)
     assert report.text("gallery-note") == "fish, tiny. A note." and report.text("place") == "1 of 4"
     report.choose(run="0")
-    report.page.wait_for_function("document.querySelectorAll('#thumbs li').length === 9", timeout=PATIENCE)
+    report.thumbs(9)
 
 
 def test_names_are_shown_as_text(report):
