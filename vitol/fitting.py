@@ -18,7 +18,7 @@ from vitol.processes import team
 from vitol.recipe import Recipe
 from vitol.resumption import weights_digest
 from vitol.snapshots import Position, Snapshots
-from vitol.training import EpochRecord, Progress, precision_on, train
+from vitol.training import EpochRecord, Objective, Progress, cross_entropy, precision_on, train
 from vitol.wording import percent
 
 OWN_DRAWS = 1_000_000
@@ -98,6 +98,7 @@ def fit(
     workers: int = 0,
     progress: Progress | None = None,
     told: Told = lambda *_: None,
+    objective: Objective = cross_entropy,
 ) -> Fit:
     """Train a model and write checkpoint and log; go on where an earlier call was broken off.
 
@@ -114,6 +115,7 @@ def fit(
         workers: Processes that decode images, for each process that trains.
         progress: Called with (images done, images in all) after every step.
         told: Called after every epoch that is trained now.
+        objective: What a step minimises.
 
     Raises:
         ValueError: As `vitol.training.train`.
@@ -134,6 +136,7 @@ def fit(
         workers=workers,
         progress=progress,
         snapshots=snapshots,
+        objective=objective,
     )
     for epoch in epochs:
         log.append(epoch)

@@ -46,6 +46,18 @@ class EpochRecord:
 
 Progress = Callable[[int, int], None]
 
+Objective = Callable[[nn.Module, Tensor, Tensor, float], tuple[Tensor, Tensor]]
+"""(model, inputs (b, 3, H, W), labels (b,), label smoothing) to the loss of a step and the logits (b, C). It calls the
+model once, since several processes share gradients of what a model's `forward` returns."""
+
+
+def cross_entropy(
+    model: nn.Module, inputs: Tensor, labels: Tensor, smoothing: float
+) -> tuple[Tensor, Tensor]:
+    """The objective of a plain classifier, as of section 4.3: cross-entropy of the model's logits."""
+    logits = model(inputs)
+    return F.cross_entropy(logits.float(), labels, label_smoothing=smoothing), logits
+
 
 def train(
     model: nn.Module,
@@ -57,6 +69,7 @@ def train(
     workers: int = 0,
     progress: Progress | None = None,
     snapshots: Snapshots | None = None,
+    objective: Objective = cross_entropy,
 ) -> Iterator[EpochRecord]:
     """Train a model in place, yielding a record after every epoch.
 
@@ -80,6 +93,7 @@ def train(
         progress: Called with (images done, images in all) after every step.
         snapshots: Where to go on from, and to leave the state for the next time. Of epochs that were done the
             records are yielded again.
+        objective: What a step minimises.
 
     Yields:
         One record an epoch.
@@ -132,8 +146,7 @@ def train(
             labels = labels.to(device, non_blocking=True)
             inputs = normalise(batch.to(device, non_blocking=True))
             with autocast(device, recipe.precision), attention_for(model, device, recipe.precision):
-                logits = parallel(inputs)
-            loss = F.cross_entropy(logits.float(), labels, label_smoothing=recipe.label_smoothing)
+                loss, logits = objective(parallel, inputs, labels, recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
             loss.backward()
             if recipe.clip_norm:
