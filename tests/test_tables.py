@@ -255,6 +255,81 @@ def test_table_2_takes_each_row_from_its_own_backbone_and_others_share(published
     assert "share a value" in table.note
 
 
+def rival(
+    value: float, key: str = "cam", title: str = "CAM", backbone: str = "resnet_small", **changes
+) -> dict:
+    return score(value, **{"variant": key, "map": title, "backbone": backbone} | changes)
+
+
+def test_a_rival_stands_beside_the_transformers_measured_on_the_same_images(published):
+    table = build_table(1, frame(score(61.0), rival(42.0), score(backbone="base")), published[1])
+    groups = {column.partition(" oracle")[0] for column in table.frame if " oracle" in column}
+    assert groups == {"mini small", "mini base"}
+    for group in (MINI, MINI.replace("small", "base")):
+        assert line(table, "CAM", "ResNet/VGG")[f"{group} MaxBoxAccV2 ours"] == "42.00"
+        assert line(table, "HaS", "Inception/ResNet")[f"{group} MaxBoxAccV2 ours"] == "not run"
+
+
+def test_a_rival_on_other_images_or_on_two_networks_has_columns_of_its_own(published):
+    for rows in (
+        [score(61.0), rival(42.0, n_images=200)],
+        [score(61.0), rival(42.0), rival(43.0, backbone="vgg_small")],
+    ):
+        table = build_table(1, frame(*rows), published[1])
+        own = f"mini resnet_small oracle-per-iou n={rows[1]['n_images']} seeds=1 MaxBoxAccV2 ours"
+        assert line(table, "CAM", "ResNet/VGG")[own] == "42.00"
+        assert line(table, "CAM", "ResNet/VGG")[f"{MINI} MaxBoxAccV2 ours"] == "not run"
+        assert line(table, "Ours-GAR", "DeiT-B+p-ADL")[own] == "not run"
+
+
+def test_a_rival_of_transformers_stays_with_its_own(published):
+    rows = [score(61.0), score(62.0, backbone="base"), rival(50.0, "ts-cam", "TS-CAM", "small")]
+    row = line(
+        build_table(2, frame(*[r | {"metric": "Top1Loc"} for r in rows]), published[2]), "TS-CAM", "DeiT-S"
+    )
+    assert row[f"{MINI} Top1Loc ours"] == "50.00"
+    assert row[f"{MINI.replace('small', 'base')} Top1Loc ours"] == "not run"
+
+
+def test_the_papers_rivals_are_compared_network_by_network(published):
+    rows = [rival(64.0, backbone="resnet50", dataset="ilsvrc", n_images=50_000)]
+    rows += [rival(60.0, backbone="vgg16", dataset="cub", n_images=5_794)]
+    rows += [rival(61.0, backbone="resnet50", dataset="cub", n_images=5_794)]
+    row = line(build_table(1, frame(*rows), published[1]), "CAM", "ResNet/VGG")
+    assert row[["ImageNet MaxBoxAccV2 ours", "CUB MaxBoxAccV2 ours"]].tolist() == ["64.00", "60.00"]
+    assert row["cub resnet50 oracle-per-iou n=5794 seeds=1 MaxBoxAccV2 ours"] == "61.00"
+    top1 = [
+        rival(
+            70.0,
+            backbone="inception_v3",
+            dataset="ilsvrc",
+            n_images=50_000,
+            metric="Top1Cls",
+            map="",
+            policy="",
+        )
+    ]
+    row = line(build_table(2, frame(*top1), published[2]), "CAM", "InceptionV3")
+    assert row["ImageNet Top1Cls difference"] == "-0.60"
+
+
+def test_rivals_that_a_table_of_the_paper_lacks_get_a_row_once_they_are_measured(published):
+    rows = [rival(40.0, "i2c", "I2C"), rival(55.0, "few-shot", "Few-shot"), score()]
+    frame_of = build_table(1, frame(*rows), published[1]).frame
+    assert frame_of["method"].tolist()[8:10] == ["I2C", "Few-shot"]
+    assert frame_of["architecture"].tolist()[8:10] == ["resnet_small", "resnet_small"]
+    assert frame_of[f"{MINI} MaxBoxAccV2 ours"].tolist()[8:10] == ["40.00", "55.00"]
+    assert "I2C" not in build_table(3, frame(*rows), published[3]).frame["method"].tolist()
+
+
+def test_rivals_that_were_run_are_drawn_under_every_metric(published):
+    console = Console(record=True, width=160, file=io.StringIO())
+    rows = [score(metric="GTKnownLocV1"), rival(33.0, metric="GTKnownLocV1")]
+    console.print(render(build_table(2, frame(*rows), published[2])))
+    block = console.export_text().partition("GTKnownLocV1")[2].partition("PredictedLoc")[0]
+    assert "CAM" in block and "33.0 [31.0, 36.0]" in block and "ACoL" not in block
+
+
 def test_a_dash_of_the_paper_and_a_number_missing_from_our_text_are_told_apart(published):
     table = build_table(2, frame(), published[2])
     row = line(table, "MEIL", "InceptionV3")

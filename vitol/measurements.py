@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from vitol.cams.about import RIVALS
+
 TEXT_COLUMNS = "dataset split subset backbone variant position map preset metric policy".split()
 COLUMNS = [*TEXT_COLUMNS, "value", "ci_low", "ci_high", "n_images", "seed"]
 BOX_METRICS = ["MaxBoxAccV2", "IoU30", "IoU50", "IoU70"]
 TOP1_METRICS = ["Top1Loc", "GTKnownLoc", "GTKnownLocV1", "PredictedLoc", "Top1Cls"]
 MORE_METRICS = ["Top5Loc", "Top5Cls", "PxAP"]
 _KNOWN = {
-    "variant": ["", "baseline", "control", "padl"],
+    "variant": ["", "baseline", "control", "padl", *RIVALS],
     "position": ["", "MMp", "MpM"],
     "preset": ["", "release", "paper"],
     "policy": ["", "oracle-per-iou", "oracle-single", "validation", "fixed"],

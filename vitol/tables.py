@@ -20,6 +20,7 @@ import pandas as pd
 import rich.box
 import rich.table
 
+from vitol.cams.about import RIVALS
 from vitol.measurements import (
     BOX_METRICS,
     COLUMNS,
@@ -37,6 +38,11 @@ PRESET, POLICY = "release", "oracle-per-iou"  # what made the paper's numbers
 NOT_RUN = "not run"
 PAPER_DATASETS = {"ilsvrc": ("ImageNet", 50_000), "cub": ("CUB", 5_794)}
 PAPER_BACKBONES = {"DeiT-B": "deit_base", "DeiT-S": "deit_small"}
+# The networks of its rivals, as Tables 1 and 2 call them.
+PAPER_NETWORKS = {
+    **{"ResNet": "resnet50", "ResNet50": "resnet50", "VGG": "vgg16", "VGG16": "vgg16"},
+    **{"Inception": "inception_v3", "InceptionV3": "inception_v3"},
+}
 SHOWN_METRICS = {1: BOX_METRICS[:1], 2: TOP1_METRICS, 3: BOX_METRICS, 4: BOX_METRICS[:1]}
 _CELL = ["dataset", "backbone", "n_images", "variant", "position", "map", "metric"]
 # Rows the paper lacks: method, architecture, variant, position, map. In the paper's groups they are DeiT-B's.
@@ -64,11 +70,15 @@ _TITLES = {
     4: "Position of p-ADL inside the block",
 }
 _FLOORS_NOTE = "Centred Gaussian and Full image see no image: what does not beat them is not localizing. "
+_RIVALS_NOTE = (
+    "On data sets that are not the paper's, rivals stand with the network that they were measured on, which "
+    "measurements.csv names. "
+)
 _NOTES = {
-    1: f"Of two architectures in a row the first is ImageNet's, the second CUB's. {_FLOORS_NOTE}",
+    1: f"Of two architectures in a row the first is ImageNet's, the second CUB's. {_RIVALS_NOTE}{_FLOORS_NOTE}",
     2: "The paper does not state the threshold of its Top1Loc. GTKnownLoc is IoU50 of MaxBoxAccV2; "
     "GTKnownLocV1 takes the largest contour only. PredictedLoc is GTKnownLoc with the predicted class's map. "
-    f"{_FLOORS_NOTE}Their Top1Loc takes the p-ADL model's predictions. ",
+    f"{_RIVALS_NOTE}{_FLOORS_NOTE}Their Top1Loc takes the p-ADL model's predictions. ",
     3: _FLOORS_NOTE,
     4: "The paper names no map here; its MMp numbers are those of LRP in its Table 1. ",
 }
@@ -136,10 +146,14 @@ def build_table(number: int, measurements: pd.DataFrame, published: pd.DataFrame
     validate_measurements(measurements)
     _validate_published(number, published)
     shown = measurements[headline(measurements) & (measurements["split"] == "test")]
-    scores = _floors_of_any_model(mean_over_seeds(shown, _CELL))
-    cells = _rows(number, published).merge(_groups(published, scores), how="cross")
+    measured = mean_over_seeds(shown, _CELL)
+    scores = _beside_transformers(_floors_of_any_model(measured))
+    cells = _rows(number, published, measured).merge(_groups(published, scores), how="cross")
     cells = cells.merge(pd.DataFrame({"metric": SHOWN_METRICS[number]}), how="cross")
-    theirs = cells["paper_backbone"].map(PAPER_BACKBONES)
+    # Table 1 gives a rival's best network on each data set.
+    printed_backbone = published[["row", "dataset", "backbone"]].drop_duplicates(["row", "dataset"])
+    cells = cells.merge(printed_backbone, how="left", on=["row", "dataset"])
+    theirs = cells["backbone"].fillna(cells["paper_backbone"]).map(PAPER_BACKBONES | PAPER_NETWORKS)
     cells["backbone"] = cells["own_backbone"].where(~cells["of_paper"], theirs)
     cells["map"] = cells["label"].mask(cells["metric"] == "Top1Cls", "")
     cells = cells.merge(scores, how="left", on=_CELL)
@@ -174,8 +188,11 @@ def render(table: Table) -> rich.table.Table:
     for metric, block in table.cells.groupby("metric", sort=False):
         if len(SHOWN_METRICS[table.number]) > 1:
             grid.add_row(f"[bold]{metric}[/bold]")
-        # A rival has no line under a metric that the paper does not give.
-        shown = block if block["paper"].notna().any() else block[block["variant"] != ""]
+        # A rival that was not run has no line under a metric that the paper does not give.
+        shown = block
+        if block["paper"].isna().all():
+            measured = block["seeds"].groupby(block["line"]).transform("max") > 0
+            shown = block[measured | ~block["variant"].isin(["", *RIVALS])]
         for _, line in shown.groupby("line"):
             method, architecture, position = line[["method", "architecture", "position"]].iloc[0]
             texts = [method, f"{architecture} {position}" if table.number == 4 else architecture]
@@ -196,13 +213,21 @@ def _format(form: str, *numbers: float) -> str:
     return "" if np.isnan(numbers).any() else form.format(*numbers)
 
 
-def _rows(number: int, published: pd.DataFrame) -> pd.DataFrame:
+def _rows(number: int, published: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
     """The paper's rows, then the ones it lacks; `label` is a row's map."""
+    keys = {rival.title: key for key, rival in RIVALS.items()}
     rows: list[tuple] = []
     for row, entries in published[published["map"] != ""].groupby("row"):
         of = entries.iloc[0]
         architecture = "/".join(entries["backbone"].unique()) + "+p-ADL" * (of["variant"] == "padl")
-        rows.append((row, of["method"], architecture, *of[["variant", "position", "map", "backbone"]]))
+        variant = of["variant"] or keys.get(of["map"], "")
+        rows.append((row, of["method"], architecture, variant, *of[["position", "map", "backbone"]]))
+    if number in (1, 2):
+        there = {title for _, title, *_ in rows}
+        for key, rival in RIVALS.items():
+            networks = measured.loc[measured["variant"] == key, "backbone"]
+            if rival.title not in there and len(networks):
+                rows.append((0, rival.title, "/".join(sorted(set(networks))), key, "", rival.title, ""))
     rows += [(0, *extra, "DeiT-B") for extra in _EXTRA_ROWS[number]]
     names = ["row", "method", "architecture", "variant", "position", "label", "paper_backbone"]
     return pd.DataFrame(rows, columns=names).assign(line=range(len(rows)))
@@ -211,10 +236,15 @@ def _rows(number: int, published: pd.DataFrame) -> pd.DataFrame:
 def _groups(published: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     """The paper's data sets in its order, then every other (data set, backbone, size) by name."""
     theirs = published["backbone"].map(PAPER_BACKBONES).dropna().unique()
+    networks = published["backbone"].map(PAPER_NETWORKS)
+    printed = set(zip(published["dataset"], networks, published["map"], strict=True))
     sizes = {name: PAPER_DATASETS[name][1] for name in published["dataset"].unique()}
     groups = [(name, "", size, True) for name, size in sizes.items()]
+    found = scores[scores["map"] != ""].groupby(_CELL[:3])["map"].agg(set)
     for name, backbone, size in sorted(set(scores[_CELL[:3]].itertuples(index=False, name=None))):
-        if sizes.get(name) != size or backbone not in theirs:
+        titles = found.get((name, backbone, size), set()) - set(FLOORS)
+        of_rivals = bool(titles) and {(name, backbone, title) for title in titles} <= printed
+        if sizes.get(name) != size or not (backbone in theirs or of_rivals):
             groups.append((name, backbone, size, False))
     return pd.DataFrame(groups, columns=["dataset", "own_backbone", "n_images", "of_paper"])
 
@@ -225,6 +255,19 @@ def _floors_of_any_model(scores: pd.DataFrame) -> pd.DataFrame:
     first = scores[free].sort_values(["variant", "position"], ascending=[False, True])
     first = first.drop_duplicates([key for key in _CELL if key not in ("variant", "position")])
     return pd.concat([scores[~free], first.assign(variant="padl", position="MMp")])
+
+
+def _beside_transformers(scores: pd.DataFrame) -> pd.DataFrame:
+    """File a convolutional rival's scores under the transformers measured on the same images, if it has one network."""
+    images = ["dataset", "n_images"]
+    of_rivals = scores["variant"].isin([key for key, rival in RIVALS.items() if not rival.transformer])
+    transformers = scores.loc[~of_rivals, [*images, "backbone"]].drop_duplicates()
+    networks = scores[of_rivals].groupby([*images, "variant"])["backbone"].transform("nunique")
+    moved = scores[of_rivals][networks == 1].merge(transformers, on=images, suffixes=("_own", ""))
+    own = [*images, "variant", "backbone"]
+    gone = moved.rename(columns={"backbone_own": "backbone", "backbone": "beside"})[own].drop_duplicates()
+    stay = scores.merge(gone, how="left", on=own, indicator=True)["_merge"].eq("left_only").to_numpy()
+    return pd.concat([scores[stay], moved[scores.columns]], ignore_index=True)
 
 
 def _named(cells: pd.DataFrame) -> pd.DataFrame:

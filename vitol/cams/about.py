@@ -30,7 +30,9 @@ RIVALS: dict[str, Rival] = {
     "cutmix": Rival("CutMix", "Yun et al., ICCV 2019"),
     "meil": Rival("MEIL", "erasing integrated learning, Mai et al., CVPR 2020"),
     "i2c": Rival("I2C", "inter-image communication, Zhang et al., ECCV 2020"),
-    "ts-cam": Rival("TS-CAM", "token semantic coupled attention map, Gao et al., ICCV 2021", transformer=True),
+    "ts-cam": Rival(
+        "TS-CAM", "token semantic coupled attention map, Gao et al., ICCV 2021", transformer=True
+    ),
     "few-shot": Rival(
         "Few-shot",
         "the fully supervised few-shot localizer of Choe et al., CVPR 2020 (reference [8])",
