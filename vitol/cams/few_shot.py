@@ -31,7 +31,7 @@ class FewShot(Localizer):
 
     Whatever is not the head is as in the other methods, so that it can stand beside any of them: a convolutional
     network with its neck, or a vision transformer. The map is scaled up to the input's pixels, bilinearly, for the
-    loss; the paper does not say on which grid its own is taken. At test the map is its sigmoid, in [0, 1].
+    loss; on which grid [8] takes theirs is not known. At test the map is its sigmoid, in [0, 1].
 
     There are no class scores. `localize` gives NaN for logits, which `vitol.logits` refuses, so that no Top-1 number
     can come of them by accident; what needs scores in training (`vitol.training.train` with a validation split, or

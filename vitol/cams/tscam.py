@@ -1,7 +1,7 @@
 r"""TS-CAM: what a class is made of, times what the class token looks at.
 
 Gao et al., ICCV 2021, "TS-CAM: Token semantic coupled attention map for weakly supervised object localization".
-Checked against their code, `vasgaowei/TS-CAM@25aece4` (`lib/models/deit.py`).
+After their code, `vasgaowei/TS-CAM@eeac46b` (`lib/models/deit.py`), with which it is to agree.
 
 B images, C classes, K classes asked for an image, L blocks, H heads, N tokens, D width, h x w patch grid.
 """
@@ -28,12 +28,11 @@ class TSCAM(Localizer):
     - Their semantic re-allocation: a 3 x 3 convolution of the last norm's patch tokens gives S, (C, h, w); its mean is
       the score, trained with cross-entropy. Attention takes no part in training.
     - Their semantic-agnostic attention map: the class token's row of a block's attention, mean over heads, of all
-      blocks together. The paper takes the blocks' mean, the code their sum, as here; a scorer that stretches maps to
-      [0, 1] sees no difference.
-    - The coupled map is the plain product. Neither factor is rescaled or clamped, so that a place may be negative where
-      the class's score is; only the product is stretched to [0, 1], after it was resized to the image.
+      blocks summed, as in the code. Their mean would be another factor, and the same once a map is stretched to [0, 1].
+    - The coupled map is the plain product, `cams` in the code. Neither factor is rescaled or clamped, so the map is
+      negative wherever the semantic map is. Their scorer resizes it to the image and only then stretches it to [0, 1];
+      so does `vitol.boxes.score_map`.
 
-    The product is what their code calls `cams`; the paper sets it on the image's grid, which is the scorer's part here.
     Hyperparameters: none.
 
     Args:
