@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import timm
 import torch
@@ -16,8 +16,10 @@ from torch import nn
 
 from vitol.atomic import atomic_file
 from vitol.datasets.images import MEAN, STD
-from vitol.sources import WEIGHTS_VARIABLE, find_source, find_weights
-from vitol.weight_files import RECORD, CheckpointError, describe_weights, opened, read_record
+from vitol.sources import WEIGHTS_VARIABLE, Source, find_source, find_weights
+from vitol.weight_files import RECORD, CheckpointError, describe_weights, opened, read_classifier_record
+
+_Model = TypeVar("_Model", bound=nn.Module)
 
 
 def create_model(
@@ -103,6 +105,23 @@ def start_model(
     source = find_source(name, options)
     weights = find_weights(name) if pretrained else None
     model = create_model(name, len(classes), weights=weights, options=options)
+    return model, start_record(source, weights, dataset, classes)
+
+
+def start_record(
+    source: Source, weights: str | Path | None, dataset: str, classes: Sequence[str]
+) -> dict[str, Any]:
+    """The start of a checkpoint's record: what a model that is to be trained was made of.
+
+    Args:
+        source: What the model's name stands for.
+        weights: Of `find_weights`; None for random ones.
+        dataset: What the data set is called.
+        classes: Names in label order.
+
+    Returns:
+        What a record says of architecture, data set, weights and normalisation.
+    """
     record: dict[str, Any] = {
         "architecture": source.architecture,
         "options": source.options,
@@ -115,7 +134,7 @@ def start_model(
     }
     if weights and source.license:
         record["license"] = source.license
-    return model, record
+    return record
 
 
 def find_device() -> torch.device:
@@ -188,20 +207,44 @@ def load_checkpoint(path: Path, *, num_classes: int | None = None) -> tuple[nn.M
         The model in eval mode, on the CPU, and the record.
 
     Raises:
-        CheckpointError: If the file is missing, damaged or no vitol checkpoint, tensors do not fit, or the class
-            count differs.
+        CheckpointError: If the file is missing, damaged or no vitol checkpoint of a classifier, tensors do not fit, or
+            the class count differs.
     """
-    record = read_record(path)
+    record = read_classifier_record(path)
+
+    def build(count: int) -> nn.Module:
+        return create_model(record["architecture"], count, options=record["options"])
+
+    return load_into(build, path, record, num_classes=num_classes), record
+
+
+def load_into(
+    build: Callable[[int], _Model], path: Path, record: Mapping[str, Any], *, num_classes: int | None = None
+) -> _Model:
+    """Build what a checkpoint is of, and give it the checkpoint's weights.
+
+    Args:
+        build: Makes the model for a number of classes.
+        path: The safetensors file.
+        record: The file's, of `vitol.weight_files.read_record`.
+        num_classes: The number of classes it must have; None to accept any.
+
+    Returns:
+        The model in eval mode, on the CPU.
+
+    Raises:
+        CheckpointError: If the class count differs, or tensors do not fit.
+    """
     count = int(record["num_classes"])
     if num_classes is not None and count != num_classes:
         raise CheckpointError(
             f"{path} is a checkpoint of {count} classes, {num_classes} are asked for; "
             "take the checkpoint that was trained on this data set"
         )
-    model = create_model(record["architecture"], count, options=record["options"])
+    model = build(count)
     _check_names(path, model, classifier_too=True)
     load_model(model, str(path))
-    return model.eval(), record
+    return model.eval()
 
 
 def _classifiers(model: nn.Module) -> tuple[str, ...]:

@@ -53,7 +53,7 @@ class Position:
         epoch: Epochs that are done.
         step: Steps that are done in the epoch after them.
         loss_sum: Sum over those steps' images of the loss.
-        right: How many of those images were classified right.
+        right: How many of those images were classified right; of an image whose pixels are, the share of them.
         seen: How many those images are.
         log: A record of each epoch that is done, as plain values.
     """
@@ -61,7 +61,7 @@ class Position:
     epoch: int = 0
     step: int = 0
     loss_sum: float = 0.0
-    right: int = 0
+    right: float = 0.0
     seen: int = 0
     log: list[dict[str, Any]] = field(default_factory=list)
 

@@ -17,7 +17,7 @@ from typing import Any
 
 import timm
 
-from vitol.weight_files import CheckpointError, read_record
+from vitol.weight_files import CheckpointError, read_classifier_record
 
 WEIGHTS_VARIABLE = "VITOL_WEIGHTS"
 LOCAL, HUB = "local-dir:", "hf-hub:"
@@ -60,7 +60,8 @@ def find_source(name: str, options: Mapping[str, Any] | None = None) -> Source:
         options: Further arguments of the model; they come before those of the folder or the checkpoint.
 
     Raises:
-        CheckpointError: If a folder, its config, or a checkpoint is missing or damaged, or the hub cannot be reached.
+        CheckpointError: If a folder, its config, or a checkpoint is missing or damaged, the checkpoint is none of a
+            classifier, or the hub cannot be reached.
         ValueError: If timm does not know the architecture, or an option is not the model's own.
     """
     architecture, arguments, config = name, dict[str, Any](), dict[str, Any]()
@@ -69,7 +70,7 @@ def find_source(name: str, options: Mapping[str, Any] | None = None) -> Source:
         architecture, arguments, config = _read_config(_folder_file(name, CONFIG))
         stated = config
     elif name.endswith(".safetensors"):
-        stated = read_record(Path(name).expanduser())
+        stated = read_classifier_record(Path(name).expanduser())
         architecture, arguments = stated["architecture"], dict(stated["options"])
     else:
         stated = _timm_config(name)

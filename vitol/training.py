@@ -48,7 +48,8 @@ Progress = Callable[[int, int], None]
 
 Objective = Callable[[nn.Module, Tensor, Tensor, float], tuple[Tensor, Tensor]]
 """(model, inputs (b, 3, H, W), labels (b,), label smoothing) to the loss of a step and the logits (b, C). It calls the
-model once, since several processes share gradients of what a model's `forward` returns."""
+model once, since several processes share gradients of what a model's `forward` returns. Where images give a label for
+every pixel, labels are (b, H, W) and logits (b, C, H, W)."""
 
 
 def cross_entropy(
@@ -57,6 +58,14 @@ def cross_entropy(
     """The objective of a plain classifier, as of section 4.3: cross-entropy of the model's logits."""
     logits = model(inputs)
     return F.cross_entropy(logits.float(), labels, label_smoothing=smoothing), logits
+
+
+def own_objective(
+    model: nn.Module, inputs: Tensor, labels: Tensor, smoothing: float
+) -> tuple[Tensor, Tensor]:
+    """The objective of a model that has its own, such as a rival: what the model returns when it is given labels."""
+    loss, logits = model(inputs, labels, smoothing)
+    return loss, logits
 
 
 def train(
@@ -200,8 +209,15 @@ class Losses:
         self._waiting: list[Tensor] = []
 
     def add(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
-        """Note a step: mean loss, logits (b, C) and labels (b,) of this process's share of the batch."""
-        right = (logits.argmax(dim=1) == labels).sum().double()
+        """Note a step: mean loss, logits and labels of this process's share of the batch.
+
+        Args:
+            loss: A number.
+            logits: (b, C), or (b, C, H, W) where every pixel has a label.
+            labels: (b,), or (b, H, W); then an image counts by the share of its pixels that are right.
+        """
+        hits = (logits.argmax(dim=1) == labels).double()
+        right = hits.reshape(len(labels), -1).mean(dim=1).sum()
         self._waiting.append(torch.stack([loss.double(), right, torch.full_like(right, len(labels))]))
         self.steps += 1
 
@@ -225,7 +241,7 @@ class Losses:
                     "lower the learning rate, warm up, or train in fp32"
                 )
             position.loss_sum += loss * seen
-            position.right += int(right)
+            position.right += right
             position.seen += int(seen)
 
 

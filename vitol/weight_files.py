@@ -15,6 +15,10 @@ RECORD = "vitol"
 """What made a checkpoint stands under this name in the header of its file."""
 
 
+METHOD = "method"
+"""In a checkpoint's record, the key of the rival that the model is; a timm classifier's record has none."""
+
+
 class CheckpointError(ValueError):
     """Weights that do not fit; the text says which file, what was seen and what to do."""
 
@@ -45,6 +49,17 @@ def read_record(path: Path) -> dict[str, Any]:
             f"{path} has no record of a vitol checkpoint in its header ({error!r}); write it with save_checkpoint, "
             "or give weights without a record together with their timm architecture"
         ) from error
+    return record
+
+
+def read_classifier_record(path: Path) -> dict[str, Any]:
+    """As `read_record`, of a timm classifier: a rival's checkpoint is refused."""
+    record = read_record(path)
+    if METHOD in record:
+        raise CheckpointError(
+            f"{path} is a checkpoint of the rival {record[METHOD]} on {record['architecture']}, not of a timm "
+            "classifier; read it with vitol.cams.registry.load_localizer"
+        )
     return record
 
 

@@ -57,7 +57,9 @@ class Features(nn.Module):
         try:
             whole: Any = timm.create_model(architecture, pretrained=False, **arguments)
             count = len(whole.feature_info)
-        except (AttributeError, RuntimeError) as error:
+            if any(name.rpartition(".")[2] == "patch_embed" for name, _ in whole.named_modules()):
+                raise RuntimeError("it embeds patches, as transformers do")
+        except (AssertionError, AttributeError, RuntimeError) as error:
             raise ValueError(
                 f"{architecture} has no stages ({error}); take a convolutional network of timm's, such as resnet50"
             ) from error
@@ -130,6 +132,11 @@ class Localizer(nn.Module):
         """
         features = Features(architecture, weights=weights, stage=stage, options=options)
         return cls(features, num_classes, **settings)
+
+    def no_weight_decay(self) -> set[str]:
+        """Parameters that an optimizer of timm's leaves undecayed: those that the network names itself, if any."""
+        own = getattr(self.features, "no_weight_decay", set[str])()
+        return {f"features.{name}" for name in own}
 
     def class_maps(self, images: Tensor) -> Tensor:
         """A map of every class, (B, C, h, w); its mean is the class's score."""
