@@ -5,7 +5,7 @@ BIN := .venv/bin
 export PYTHONUNBUFFERED := 1
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help env repro run ablation test lint docs bench notebooks lock clean
+.PHONY: help env repro rivals run ablation test lint docs bench notebooks lock clean
 
 help: ## show this help
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -20,6 +20,12 @@ env: .venv/installed ## create .venv and install the pinned packages
 	touch $@
 
 repro: env ## rebuild Tables 1-4 with DVC and compare them with the committed results
+	dvc repro
+	python -m experiments.compare
+	@echo "The report: $(CURDIR)/results/report.html"
+
+rivals: env ## the same with the rivals of Tables 1 and 2 trained and measured as well: make rivals [SEEDS="0 1 2"]
+	python -m experiments.select mini small --rivals all --seeds $(or $(SEEDS),0)
 	dvc repro
 	python -m experiments.compare
 	@echo "The report: $(CURDIR)/results/report.html"

@@ -75,7 +75,8 @@ def prepare_copy(cell: Cell, source: str) -> None:
     """Lay out the copy, with p-ADL at both positions in its grid whether or not the project's has them."""
     lay_out(cell.copy, source)
     file, variants = cell.copy / "params.yaml", "control, mmp, mpm"
-    values = {"grid.variants": f"[{variants}]", "grid.models": f"[baseline, {variants}]"}
+    values = {"grid.variants": f"[{variants}]", "grid.rivals": "[]"}
+    values |= dict.fromkeys(("grid.models", "grid.scored"), f"[baseline, {variants}]")
     file.write_text(with_values(file.read_text(encoding="utf-8"), values), encoding="utf-8")
 
 

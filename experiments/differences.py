@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pandas as pd
 from rich.table import Table
 
-from experiments.names import METHODS, MODELS
+from experiments.names import METHODS, MODELS, map_names, named
 from experiments.params import Params
 from experiments.replicates import read_replicates
 from experiments.stage import scores_folder
@@ -17,6 +17,8 @@ from vitol.accuracy import CLASSIFICATION, Measurement, paired_difference
 
 METRICS = ("MaxBoxAccV2", "GTKnownLoc", "GTKnownLocV1", "Top1Loc", "Top1Cls")
 MAP_PAIRS = (("GAR", "AR"), ("LRP", "AR"), ("LRP", "GAR"), *((name, "Gaussian") for name in METHODS))
+# What every rival stands against: the paper's two methods, and what they are without p-ADL.
+CHALLENGERS = (("mmp", "GAR"), ("mmp", "LRP"), ("baseline", "GAR"))
 MODEL_PAIRS = (("control", "baseline"), ("mmp", "control"), ("mpm", "control"), ("mmp", "mpm"))
 COLUMNS = [
     *("dataset", "backbone", "subset", "metric", "policy", "model_a", "map_a", "model_b", "map_b"),
@@ -33,12 +35,20 @@ class Side(NamedTuple):
 
 
 def pairs(models: list[str]) -> Iterator[tuple[Side, Side]]:
-    """What is compared: maps of one model, one map of two models, and two models' classification."""
-    for model, (a, b) in product(models, MAP_PAIRS):
+    """What is compared: maps of one model, one map of two models, two models' classification, and rivals with ours."""
+    for model, (a, b) in product((model for model in models if model in MODELS), MAP_PAIRS):
         yield Side(model, a), Side(model, b)
     for (a, b), name in product(MODEL_PAIRS, (*METHODS, "")):
         if {a, b} <= set(models):
             yield Side(a, name), Side(b, name)
+    for rival in (model for model in models if model not in MODELS):
+        (own,) = map_names(rival)
+        for model, name in CHALLENGERS:
+            if model in models:
+                yield Side(model, name), Side(rival, own)
+        if "mmp" in models:
+            yield Side("mmp", ""), Side(rival, "")
+        yield Side(rival, own), Side(rival, "Gaussian")
 
 
 def grid_differences(params: Params) -> pd.DataFrame:
@@ -51,12 +61,12 @@ def grid_differences(params: Params) -> pd.DataFrame:
     rows = []
     for dataset, backbone in product(params.grid.datasets, params.grid.backbones):
         kept = {
-            model: read_replicates(scores_folder(dataset, backbone, model)) for model in params.grid.models
+            model: read_replicates(scores_folder(dataset, backbone, model)) for model in params.grid.scored
         }
         keys = dict.fromkeys(
             (subset, metric, policy) for of in kept.values() for _, subset, _, metric, policy in of
         )
-        for (a, b), (subset, metric, policy) in product(pairs(params.grid.models), keys):
+        for (a, b), (subset, metric, policy) in product(pairs(params.grid.scored), keys):
             if metric not in METRICS or (metric in CLASSIFICATION) != (a.map == ""):
                 continue
             sides = [
@@ -90,9 +100,11 @@ def render_differences(differences: pd.DataFrame) -> Table:
     for key, rows in shown.groupby(sides, sort=False):
         model_a, map_a, model_b, map_b = map(str, key)
         if model_a == model_b:
-            name = f"{map_a} - {map_b} ({MODELS[model_a].title})"
+            name = f"{map_a} - {map_b} ({named(model_a).title})"
+        elif map_a == map_b:
+            name = f"{named(model_a).title} - {named(model_b).title} ({map_a})"
         else:
-            name = f"{MODELS[model_a].title} - {MODELS[model_b].title} ({map_a})"
+            name = f"{map_a} ({named(model_a).title}) - {map_b}"
         table.add_row(name, *(cell_of(rows, run) for run in runs))
     return table
 

@@ -16,7 +16,7 @@ import pandas as pd
 from PIL import Image
 
 from experiments.inputs import classes, images_root
-from experiments.names import MAP_FILES, MODELS, OF_CLASS, PREDICTED
+from experiments.names import OF_CLASS, PREDICTED, named, shown_file
 from experiments.params import Params, is_registered
 from experiments.stage import RESULTS, checkpoint_path, data_folder, maps_folder, scores_folder
 from vitol.boxes import boxes_at, score_map
@@ -99,7 +99,7 @@ class Examples:
 
     def maps(self, model: str, name: str, predicted: bool = False) -> np.ndarray:
         """Maps of a model for the labels, or for the predicted classes, read as they are asked for, (n, h, w)."""
-        file = MAP_FILES[name, "release"]
+        file = shown_file(model, name)
         return self._of_model(model, file + PREDICTED if predicted and file in OF_CLASS else file)
 
     def logits(self, model: str) -> np.ndarray:
@@ -129,7 +129,7 @@ class Examples:
 
     def overlay(self, index: int, model: str, name: str, title: str = "") -> Overlay:
         """An image with its true boxes, a model's map for the label, and the box of the map's largest contour."""
-        title = title or f"{MODELS[model].title}: {name}"
+        title = title or f"{named(model).title}: {name}"
         return self.over(index, self.maps(model, name)[index], title, self.threshold(model, name))
 
     def over(
@@ -157,7 +157,7 @@ class Examples:
 
     def says(self, ours: tuple[str, str], theirs: tuple[str, str], metric: str = "MaxBoxAccV2") -> str:
         """What results/differences.csv says of two (model, map), over all seeds, in a sentence."""
-        names = [f"{MODELS[model].title} {name}" for model, name in (ours, theirs)]
+        names = [f"{named(model).title} {name}" for model, name in (ours, theirs)]
         found = self.differences(metric)
         sides = found[["model_a", "map_a", "model_b", "map_b"]].to_numpy().tolist()
         if [*ours, *theirs] not in sides:

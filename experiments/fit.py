@@ -19,7 +19,7 @@ from vitol.models import describe_device
 from vitol.processes import team
 from vitol.recipe import Recipe
 from vitol.snapshots import Snapshots
-from vitol.training import EpochRecord
+from vitol.training import EpochRecord, Objective, cross_entropy
 
 
 def fit(
@@ -34,6 +34,8 @@ def fit(
     seed: int,
     draws: int,
     resume: Resume,
+    instead: TrainImages | None = None,
+    objective: Objective = cross_entropy,
 ) -> dict[str, Any]:
     """Train a model and write checkpoint and log; go on where an earlier call with equal arguments was broken off.
 
@@ -50,6 +52,8 @@ def fit(
         seed: Seed of the run, recorded.
         draws: Seed of order, crops, dropout and p-ADL, recorded.
         resume: Where snapshots are kept.
+        instead: Other images than the train split's; there is no validation then.
+        objective: What a step minimises.
 
     Returns:
         Device, processes, throughput and wall time of the training, for the provenance; and where it went on from,
@@ -57,9 +61,10 @@ def fit(
     """
     folder, root = data_folder(dataset), images_root(dataset, params.grid.datasets[dataset])
     sides = params.backbones[backbone]
-    images = TrainImages(read_split(folder / "train"), root, sides.image_size, sides.resize, draws)
-    validation = None
-    if (folder / "val").exists():
+    images, validation = instead, None
+    if images is None:
+        images = TrainImages(read_split(folder / "train"), root, sides.image_size, sides.resize, draws)
+    if instead is None and (folder / "val").exists():
         validation = SplitImages(read_split(folder / "val"), root, sides.image_size)
     made = full_record(record, recipe, seed, draws)
     if made["precision"] != recipe.precision:
@@ -92,6 +97,7 @@ def fit(
             workers=params.workers,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
             told=say,
+            objective=objective,
         )
     rate = came_to.images_per_second
     return {

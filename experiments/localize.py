@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.inputs import classes
-from experiments.names import MAP_FILES, MODELS, OF_CLASS, PREDICTED
+from experiments.names import OF_CLASS, PREDICTED, classifies, map_files, named
 from experiments.params import Params, read_params
 from experiments.replicates import write_replicates
 from experiments.stage import (
@@ -35,22 +35,25 @@ from vitol.measurements import COLUMNS
 from vitol.pxap import measure_pxap, pixel_counts, scale_mask
 from vitol.rectangles import SIZE
 
+OF_CLASSIFIER = ("Top1Loc", "Top5Loc", "PredictedLoc")  # localization that asks the classifier as well
 KEYS = ["subset", "map", "preset", "metric", "policy"]
 WHOLE = ("all", TEST_CUT)  # what models are compared on
 Progress = Callable[[], object]
 
 
-def score_maps(folder: Path, split: Split, progress: Progress) -> dict[str, Localizations]:
-    """What every map file, and both floors, say of each image.
+def score_maps(folder: Path, model: str, split: Split, progress: Progress) -> dict[str, Localizations]:
+    """What every map file of a model, and both floors, say of each image.
 
     The maps of the label and of the predicted class differ only where the class is wrong, so only those are
     scored twice; a map without a class is the same for both.
     """
-    ranks = label_ranks(read_logits(folder / "logits.npy", split.labels), split.labels)
+    ranks = np.zeros(len(split), dtype=int)
+    if classifies(model):
+        ranks = label_ranks(read_logits(folder / "logits.npy", split.labels), split.labels)
     classes = {"top1": ranks == 0, "top5": ranks < 5}
     wrong = np.flatnonzero(ranks > 0)
     scored = {}
-    for file in dict.fromkeys(MAP_FILES.values()):
+    for file in dict.fromkeys(map_files(model).values()):
         maps = np.load(folder / f"{file}.npy", allow_pickle=False)
         names = [f"{image}, {file}.npy" for image in split.ids]
         curves = best_ious_of_maps(maps, split.sizes, split.boxes, names=names, progress=progress)
@@ -94,14 +97,15 @@ def samples(
 
 
 def measurements_of_sample(
-    sample: Sample, scored: dict[str, Localizations], fixed: dict[str, float], params: Params
+    sample: Sample, model: str, scored: dict[str, Localizations], fixed: dict[str, float], params: Params
 ) -> list[dict]:
     """Measurements of one set of images, with the columns map, preset and those of a `Measurement`.
 
     Where presets share a file it is measured once, and stands in the rows of each.
     """
-    sources: dict[tuple[str, str], str] = {key: file for key, file in MAP_FILES.items()}
-    sources |= {(floor, ""): floor for floor in scored if floor not in MAP_FILES.values()}
+    files = map_files(model)
+    sources: dict[tuple[str, str], str] = {key: file for key, file in files.items()}
+    sources |= {(floor, ""): floor for floor in scored if floor not in files.values()}
     measured: dict[str, list[Measurement]] = {}
     for (name, _), source in sources.items():
         if source not in measured:
@@ -120,47 +124,55 @@ def measurements_of_sample(
         {**vars(m), "subset": sample.subset, "map": name, "preset": preset}
         for (name, preset), source in sources.items()
         for m in measured[source]
-        if m.metric not in CLASSIFICATION
+        if m.metric not in CLASSIFICATION and (classifies(model) or m.metric not in OF_CLASSIFIER)
     ]
+    if not classifies(model):
+        return rows
     # The classifier has no map: it is the same beside every one.
     of_class = [m for m in next(iter(measured.values())) if m.metric in CLASSIFICATION]
     return rows + [{**vars(m), "subset": sample.subset, "map": "", "preset": ""} for m in of_class]
 
 
 def measurements_of_seed(
-    folder: Path, dataset: str, split: Split, fixed: dict[str, float], params: Params, progress: Progress
+    folder: Path,
+    dataset: str,
+    model: str,
+    split: Split,
+    fixed: dict[str, float],
+    params: Params,
+    progress: Progress,
 ) -> tuple[pd.DataFrame, dict[str, Localizations]]:
     """Measurements of one seed's maps, with the columns subset, map, preset and those of a `Measurement`.
 
     Returns:
         The measurements, and what the maps say of each image of the test split.
     """
-    scored = score_maps(folder / "test", split, progress)
+    scored = score_maps(folder / "test", model, split, progress)
     val = None
     if "val" in mapped_splits(dataset):
-        val = score_maps(folder / "val", read_split(data_folder(dataset) / "val"), progress)
+        val = score_maps(folder / "val", model, read_split(data_folder(dataset) / "val"), progress)
     rows: list[dict] = []
     for sample in samples(split, scored, val):
-        rows += measurements_of_sample(sample, scored, fixed, params)
+        rows += measurements_of_sample(sample, model, scored, fixed, params)
     if (data_folder(dataset) / "masks").is_dir():
-        rows += pixel_measurements(folder / "test", data_folder(dataset) / "masks", split, params)
+        rows += pixel_measurements(folder / "test", model, data_folder(dataset) / "masks", split, params)
     return pd.DataFrame(rows), scored
 
 
-def pixel_measurements(maps: Path, masks: Path, split: Split, params: Params) -> list[dict]:
+def pixel_measurements(maps: Path, model: str, masks: Path, split: Split, params: Params) -> list[dict]:
     """PxAP of every map, on all images, with the columns of `measurements_of_sample`."""
     reader = MaskReader(masks, split.ids, split.sizes)
     pixels = [scale_mask(reader[index], (SIZE, SIZE)) for index in range(len(split))]
     if reader.faults:
         raise DatasetFaults(f"{masks} has masks that cannot be used", reader.faults, shown=20)
     of_file = {}
-    for file in dict.fromkeys(MAP_FILES.values()):
+    for file in dict.fromkeys(map_files(model).values()):
         scores = map(score_map, np.load(maps / f"{file}.npy", allow_pickle=False))
         counts = np.stack([pixel_counts(*pair) for pair in zip(scores, pixels, strict=True)])
         of_file[file] = measure_pxap(counts, params.bootstrap.replicates, params.bootstrap.seed)
     return [
         {**vars(of_file[file]), "subset": "all", "map": name, "preset": preset}
-        for (name, preset), file in MAP_FILES.items()
+        for (name, preset), file in map_files(model).items()
     ]
 
 
@@ -171,24 +183,28 @@ def main(dataset: str, backbone: str, model: str) -> None:
     fixed = params.fixed_thresholds.of(backbone)
     with provenance(f"localize-{dataset}-{backbone}-{model}", **config, fixed_thresholds=fixed):
         split = read_split(data_folder(dataset) / "test")
-        variant, position, _ = MODELS[model]
+        variant, position, _ = named(model)
         frames, views, curves = [], [], []
         with progress_bar() as bar:
             images = sum(len(read_split(data_folder(dataset) / name)) for name in mapped_splits(dataset))
             task = bar.add_task(
-                f"boxes {model}", total=images * len(set(MAP_FILES.values())) * len(params.seeds)
+                f"boxes {model}", total=images * len(set(map_files(model).values())) * len(params.seeds)
             )
             for seed in params.seeds:
                 folder = maps_folder(dataset, backbone, model, seed)
                 frame, scored = measurements_of_seed(
-                    folder, dataset, split, fixed, params, lambda: bar.advance(task)
+                    folder, dataset, model, split, fixed, params, lambda: bar.advance(task)
                 )
                 frames.append(frame.assign(seed=seed))
-                shown = views_of_seed(folder / "test", frame, scored, split, classes(dataset))
+                shown = views_of_seed(folder / "test", model, frame, scored, split, classes(dataset))
                 views.append(shown.assign(seed=seed))
-                curves.append(curves_of_seed(scored).assign(seed=seed))
+                curves.append(curves_of_seed(model, scored).assign(seed=seed))
         frame = pd.concat(frames, ignore_index=True).assign(
-            dataset=dataset, split="test", backbone=backbone, variant=variant, position=position
+            dataset=dataset,
+            split="test",
+            backbone=params.network(backbone, model),
+            variant=variant,
+            position=position,
         )
         with replaced(scores_folder(dataset, backbone, model)) as folder:
             write_replicates(

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from vitol.cams.about import RIVALS
 from vitol.methods import ABOUT, MethodName, Preset
 
 
 class Model(NamedTuple):
     """A model of the grid as measurements name it, and its name for people."""
 
-    variant: Literal["baseline", "control", "padl"]
+    variant: str
     position: Literal["", "MMp", "MpM"]
     title: str
 
 
+# The paper's own.
 MODELS = {
     "baseline": Model("baseline", "", "baseline"),
     "control": Model("control", "", "control"),
@@ -38,5 +40,32 @@ MAP_FILES: dict[tuple[str, Preset], str] = {
 }
 
 # Files with a second one beside them, PREDICTED added to its name: the maps of the predicted class, not the label.
-OF_CLASS = {file for (name, _), file in MAP_FILES.items() if ABOUT[METHODS[name]].of_class}
+OF_CLASS = {key for key, rival in RIVALS.items() if not rival.with_boxes} | {
+    file for (name, _), file in MAP_FILES.items() if ABOUT[METHODS[name]].of_class
+}
 PREDICTED = "-predicted"
+
+
+def named(model: str) -> Model:
+    """What measurements and people call one of `MODELS` or one of the rivals."""
+    return MODELS[model] if model in MODELS else Model(model, "", RIVALS[model].title)
+
+
+def classifies(model: str) -> bool:
+    """Whether a model has class scores."""
+    return model in MODELS or not RIVALS[model].with_boxes
+
+
+def map_files(model: str) -> dict[tuple[str, Preset | Literal[""]], str]:
+    """The files of a model's maps, as `MAP_FILES`; a rival has one, and no presets."""
+    return {**MAP_FILES} if model in MODELS else {(RIVALS[model].title, ""): model}
+
+
+def shown_file(model: str, name: str) -> str:
+    """The file of the maps that tables and pictures show: of the preset release, or of a rival."""
+    return MAP_FILES[name, "release"] if model in MODELS else model
+
+
+def map_names(model: str) -> tuple[str, ...]:
+    """What a model's maps are called."""
+    return tuple(METHODS) if model in MODELS else (RIVALS[model].title,)

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from vitol.cams.about import RIVALS
 from vitol.datasets.registered import REGISTERED
 from vitol.methods import MethodName
 from vitol.recipe import Recipe
@@ -37,6 +38,8 @@ class Grid(Strict):
     backbones: list[str] = Field(min_length=1)
     variants: list[Variant]
     models: list[str]
+    rivals: list[str]
+    scored: list[str]
 
     @field_validator("datasets")
     @classmethod
@@ -56,6 +59,17 @@ class Grid(Strict):
             )
         return self
 
+    @model_validator(mode="after")
+    def _scored_are_models_and_rivals(self) -> Grid:
+        unknown = [name for name in self.rivals if name not in RIVALS]
+        if unknown:
+            raise ValueError(f"rivals {', '.join(unknown)} are unknown; there are {', '.join(RIVALS)}")
+        if self.scored != [*self.models, *self.rivals]:
+            raise ValueError(
+                f"scored = {self.scored} must be the models and the rivals: {[*self.models, *self.rivals]}"
+            )
+        return self
+
 
 class Padl(Strict):
     """Settings of p-ADL, Eqs. 3-6."""
@@ -70,6 +84,7 @@ class Backbone(Strict):
     """A model and the sides of its images.
 
     `architecture` is timm's name, "hf-hub:ORG/NAME", "local-dir:FOLDER" or a vitol checkpoint (see `vitol.sources`).
+    `stage` and `neck` are of convolutional networks: see `vitol.cams.skeleton`.
     """
 
     architecture: str
@@ -77,6 +92,8 @@ class Backbone(Strict):
     image_size: int = Field(gt=0)
     resize: int = Field(gt=0)
     pretrained: bool
+    stage: int = -1
+    neck: int = Field(default=0, ge=0)
 
     @model_validator(mode="after")
     def _crops_fit(self) -> Backbone:
@@ -90,6 +107,14 @@ class Dataset(Strict):
 
     baseline: Recipe | None
     finetune: Recipe | None
+    rivals: Recipe | None = None
+
+
+class Rivals(Strict):
+    """The convolutional network that rivals train beside a backbone, and their settings that are not the default."""
+
+    networks: dict[str, str]
+    settings: dict[str, dict[str, Any]]
 
 
 class SnapshotSettings(Strict):
@@ -145,6 +170,7 @@ class Params(Strict):
     padl: Padl
     backbones: dict[str, Backbone]
     datasets: dict[str, Dataset]
+    rivals: Rivals
     workers: int = Field(ge=0)
     processes: int = Field(gt=0)
     snapshots: SnapshotSettings
@@ -172,6 +198,27 @@ class Params(Strict):
                     "[baseline], or add a recipe"
                 )
         return self
+
+    @model_validator(mode="after")
+    def _rivals_can_be_trained(self) -> Params:
+        for name in self.grid.datasets if self.grid.rivals else ():
+            if name in self.datasets and self.datasets[name].rivals is None:
+                raise ValueError(
+                    f"data set {name!r} has no recipe for rivals; add one, or set grid.rivals to []"
+                )
+        for backbone in self.grid.backbones if self.grid.rivals else ():
+            network = self.rivals.networks.get(backbone)
+            if network not in self.backbones:
+                raise ValueError(
+                    f"rivals.networks names no described network beside {backbone!r} (seen: {network!r}); the "
+                    "rivals need a convolutional one of backbones"
+                )
+        return self
+
+    def network(self, backbone: str, model: str) -> str:
+        """The name of the network that a model of the grid is trained on: the backbone, or the one beside it."""
+        convolutional = model in self.grid.rivals and not RIVALS[model].transformer
+        return self.rivals.networks[backbone] if convolutional else backbone
 
     @model_validator(mode="after")
     def _grid_is_described(self) -> Params:

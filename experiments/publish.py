@@ -35,9 +35,14 @@ def stage_names(params: Params) -> list[str]:
         ),
         *(
             f"{stage}-{dataset}-{backbone}-{model}"
-            for stage in ("explain", "localize")
+            for stage, models in (
+                ("explain", grid.models),
+                ("rival", grid.rivals),
+                ("rival_maps", grid.rivals),
+                ("localize", grid.scored),
+            )
             for dataset, backbone in cells
-            for model in grid.models
+            for model in models
         ),
     ]
 
@@ -45,7 +50,11 @@ def stage_names(params: Params) -> list[str]:
 def used(params: Params) -> dict[str, Any]:
     """The part of params.yaml that the grid used."""
     content = params.model_dump(mode="json")
-    for section, wanted in (("datasets", params.grid.datasets), ("backbones", params.grid.backbones)):
+    networks = {
+        params.network(backbone, model)
+        for backbone, model in product(params.grid.backbones, params.grid.scored)
+    }
+    for section, wanted in (("datasets", list(params.grid.datasets)), ("backbones", sorted(networks))):
         content[section] = {name: content[section][name] for name in wanted}
     return content
 
@@ -90,7 +99,7 @@ def main(name: str) -> None:
     measurements.to_csv(folder / "measurements.csv", index=False, lineterminator="\n")
     differences.to_csv(folder / "differences.csv", index=False, lineterminator="\n")
     (folder / "provenance.json").write_text(text + "\n", encoding="utf-8")
-    for dataset, backbone, model, seed in product(grid.datasets, grid.backbones, grid.models, params.seeds):
+    for dataset, backbone, model, seed in product(grid.datasets, grid.backbones, grid.scored, params.seeds):
         log = checkpoint_path(dataset, backbone, model, seed).with_suffix(".csv")
         if log.is_file():
             shutil.copy(log, folder / f"log-{dataset}-{backbone}-{model}-seed{seed}.csv")

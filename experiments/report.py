@@ -6,7 +6,7 @@ import pandas as pd
 
 from experiments.differences import SHOWN
 from experiments.examples import Examples
-from experiments.names import MAP_FILES, METHODS, MODELS, OF_CLASS
+from experiments.names import OF_CLASS, map_names, named, shown_file
 from experiments.params import Params, read_params
 from experiments.plot import FIGURES
 from experiments.stage import (
@@ -66,7 +66,7 @@ def differences_sheet(differences: pd.DataFrame) -> Sheet:
         low, high = entry["ci_low"], entry["ci_high"]
         verdict = "better" if low > 0 else "worse" if high < 0 else "cannot be told apart"
         sides = [
-            Cell(MODELS[entry[f"model_{side}"]].title if kind == "model" else entry[f"map_{side}"])
+            Cell(named(entry[f"model_{side}"]).title if kind == "model" else entry[f"map_{side}"])
             for side in "ab"
             for kind in ("model", "map")
         ]
@@ -105,8 +105,8 @@ def gallery(params: Params, dataset: str, backbone: str) -> Gallery:
     rows = spread(split, params.report.images)
     layers = [
         layer
-        for model in examples.models
-        for name in METHODS
+        for model in params.grid.scored
+        for name in map_names(model)
         for layer in layers_of(examples, model, name, rows)
     ]
     note = (
@@ -135,14 +135,14 @@ def layers_of(examples: Examples, model: str, name: str, rows: list[int]) -> lis
     curve = Curve(of_map[[str(delta) for delta in DELTAS]].to_numpy().T, n_images)
     chosen = f"The slider starts where most largest-contour boxes of all {n_images} test images are right"
     kinds: list[tuple[Of, Curve | None]] = [("any", curve)]
-    if MAP_FILES[name, "release"] in OF_CLASS:
+    if shown_file(model, name) in OF_CLASS:
         kinds = [("label", curve), ("predicted", None)]
     threshold, predicted = examples.threshold(model, name), examples.logits(model)[rows].argmax(axis=1)
     layers = []
     for of, own_curve in kinds:
         maps = examples.maps(model, name, predicted=of == "predicted")[rows]
         how = f"{chosen}{', with the label maps' if of == 'predicted' else ''}."
-        layers.append(Layer(MODELS[model].title, name, of, list(maps), threshold, how, own_curve, predicted))
+        layers.append(Layer(named(model).title, name, of, list(maps), threshold, how, own_curve, predicted))
     return layers
 
 

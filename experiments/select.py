@@ -2,6 +2,7 @@
 
     python -m experiments.select cub deit_base
     python -m experiments.select ilsvrc deit_small --variants mmp --processes 8
+    python -m experiments.select mini small --rivals all   # what `make rivals` does
     python -m experiments.select mini small                # back to the embedded data set
 
 Only the lines of the grid, of the seeds and of the processes are written anew; comments stay. The result is checked
@@ -19,12 +20,14 @@ from rich.table import Table
 from experiments.params import Params, ParamsError, check_params, read_params
 from experiments.stage import console
 from vitol.atomic import atomic_file
+from vitol.cams.about import RIVALS
 from vitol.datasets.registered import REGISTERED
 from vitol.paper import read_all_published
 from vitol.tables import PAPER_BACKBONES
 
 PARAMS = Path("params.yaml")
 VARIANTS = ("control", "mmp", "mpm")
+ALL = "all"
 EMBEDDED = {"mini": "data/mini"}
 
 
@@ -69,17 +72,21 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("dataset", choices=known.datasets)
     parser.add_argument("backbone", choices=known.backbones)
     parser.add_argument("--variants", nargs="*", choices=VARIANTS, help="fine-tuned models; all if not given")
+    parser.add_argument("--rivals", nargs="*", choices=(ALL, *RIVALS), default=[], help="none if not given")
     parser.add_argument("--seeds", nargs="+", type=int)
     parser.add_argument("--processes", type=int, help="one a GPU")
     given = parser.parse_args(arguments)
     source = EMBEDDED.get(given.dataset, (REGISTERED / f"{given.dataset}.json").as_posix())
     trained = known.datasets[given.dataset].finetune is not None
     variants = list(VARIANTS if given.variants is None else given.variants) if trained else []
+    rivals = list(RIVALS) if ALL in given.rivals else list(given.rivals)
     values = {
         "grid.datasets": f"{{{given.dataset}: {source}}}",
         "grid.backbones": f"[{given.backbone}]",
         "grid.variants": f"[{', '.join(variants)}]",
         "grid.models": f"[{', '.join(['baseline', *variants])}]",
+        "grid.rivals": f"[{', '.join(rivals)}]",
+        "grid.scored": f"[{', '.join(['baseline', *variants, *rivals])}]",
     }
     if given.seeds:
         values["seeds"] = str(given.seeds)
@@ -89,7 +96,7 @@ def main(arguments: list[str] | None = None) -> None:
     params = check_params(text, PARAMS)
     with atomic_file(PARAMS) as partial:
         partial.write_text(text, encoding="utf-8")
-    console.print(f"{PARAMS}: {given.dataset} with {given.backbone}; models {', '.join(params.grid.models)}")
+    console.print(f"{PARAMS}: {given.dataset} with {given.backbone}; models {', '.join(params.grid.scored)}")
     if (table := expected(params)).row_count:
         console.print(table)
 

@@ -10,6 +10,7 @@ import pandas as pd
 from experiments.differences import grid_differences
 from experiments.params import Params, read_params
 from experiments.stage import RESULTS, provenance, scores_folder
+from vitol.cams.about import RIVALS
 from vitol.measurements import COLUMNS, read_scores, validate_measurements
 from vitol.paper import TABLES, read_published
 from vitol.policy_table import policy_table
@@ -24,23 +25,28 @@ def grid_measurements(params: Params) -> pd.DataFrame:
         read_scores(scores_folder(dataset, backbone, model) / "measurements.csv")
         for dataset in params.grid.datasets
         for backbone in params.grid.backbones
-        for model in params.grid.models
+        for model in params.grid.scored
     ]
     return pd.concat(frames, ignore_index=True)[COLUMNS]
+
+
+def cells_of(frame: pd.DataFrame) -> list[tuple[str, str, str]]:
+    """Of every row of measurements or differences: data set, backbone, and the rival that it is of, if it is of one."""
+    named = frame[[column for column in ("variant", "model_a", "model_b") if column in frame]]
+    rivals = named.where(named.isin(list(RIVALS)), "").agg("".join, axis=1)
+    return list(zip(frame["dataset"], frame["backbone"], rivals, strict=True))
 
 
 def with_committed(params: Params, grid: pd.DataFrame, file: str) -> pd.DataFrame:
     """The grid's rows, and those of committed runs of what the grid does not run itself."""
     frames = [grid]
-    run = set(grid[["dataset", "backbone"]].itertuples(index=False, name=None))
+    run = set(cells_of(grid))
     for name in params.committed:
         path = COMMITTED / name / file
         if not path.is_file():
             raise ValueError(f"params.yaml names the committed run {name!r}, but {path} does not exist")
         frame = read_scores(path)
-        frames.append(
-            frame[[key not in run for key in zip(frame["dataset"], frame["backbone"], strict=True)]]
-        )
+        frames.append(frame[[cell not in run for cell in cells_of(frame)]])
     return pd.concat(frames, ignore_index=True)[list(grid.columns)]
 
 

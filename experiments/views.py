@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from experiments.names import MAP_FILES
+from experiments.names import map_files
 from vitol.accuracy import Localizations
 from vitol.boxes import DISTINCT_THRESHOLDS
 from vitol.datasets.splits import Split
@@ -18,29 +18,32 @@ from vitol.tables import headline
 from vitol.views import COLUMNS, DELTAS, accuracy_over_threshold, ious_at
 
 VIEWS, CURVES = "views.csv", "curves.csv"
+SHOWN_PRESETS = ("release", "")  # rivals have no presets
 VIEWED = "IoU50"  # views are read at this metric's threshold
 DRAWN = ("MaxBoxAccV2", "IoU30", VIEWED, "IoU70", "GTKnownLocV1", "PredictedLoc", "Top1Loc", "PxAP")
 
 
 def views_of_seed(
     maps: Path,
+    model: str,
     measured: pd.DataFrame,
     scored: dict[str, Localizations],
     split: Split,
     class_names: tuple[str, ...],
 ) -> pd.DataFrame:
-    """Views of every map of the release preset: `vitol.views.COLUMNS` after the map's name.
+    """Views of every map of a model, preset release: `vitol.views.COLUMNS` after the map's name.
 
     Args:
         maps: Folder of the test split's maps.
+        model: What made them.
         measured: Their measurements, of one seed.
         scored: What they say of each image, by file.
         split: The test split.
         class_names: Of the data set.
     """
     frames = []
-    for (name, preset), file in MAP_FILES.items():
-        if preset == "release":
+    for (name, preset), file in map_files(model).items():
+        if preset in SHOWN_PRESETS:
             rows = measured[headline(measured) & (measured["map"] == name)]
             threshold = float(rows.loc[rows["metric"] == VIEWED, "threshold"].item())
             boxes = predicted_boxes(
@@ -51,11 +54,11 @@ def views_of_seed(
     return pd.concat(frames, ignore_index=True)[["map", *COLUMNS]]
 
 
-def curves_of_seed(scored: dict[str, Localizations]) -> pd.DataFrame:
-    """Accuracy over threshold of every map of the release preset: map, threshold, a column a delta."""
+def curves_of_seed(model: str, scored: dict[str, Localizations]) -> pd.DataFrame:
+    """Accuracy over threshold of every map of a model, preset release: map, threshold, a column a delta."""
     frames = []
-    for (name, preset), file in MAP_FILES.items():
-        if preset == "release":
+    for (name, preset), file in map_files(model).items():
+        if preset in SHOWN_PRESETS:
             accuracy = accuracy_over_threshold(scored[file].ious)
             columns = dict(zip(map(str, DELTAS), accuracy, strict=True))
             frames.append(pd.DataFrame({"map": name, "threshold": DISTINCT_THRESHOLDS, **columns}))

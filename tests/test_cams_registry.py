@@ -12,7 +12,8 @@ from toy import OPTIONS, RECIPE, toy_split, weights
 from vitol import training
 from vitol.cams import registry
 from vitol.cams.cam import CAM
-from vitol.cams.registry import RIVALS, Rival, default_settings, load_localizer, start_localizer
+from vitol.cams.about import RIVALS
+from vitol.cams.registry import METHODS, default_settings, load_localizer, start_localizer
 from vitol.cams.skeleton import Localizer
 from vitol.datasets.images import SplitImages, TrainImages
 from vitol.models import create_model, load_checkpoint, save_checkpoint, start_model
@@ -59,22 +60,22 @@ def rewritten(checkpoint, **changes):
     save_file(load_file(checkpoint), checkpoint, metadata={"vitol": json.dumps(record)})
 
 
-@pytest.mark.parametrize("method", RIVALS)
+@pytest.mark.parametrize("method", METHODS)
 def test_every_rival_comes_back_from_its_checkpoint_as_it_was(tmp_path, method):
     model, record = start(method)
     save_checkpoint(tmp_path / "x.safetensors", model, record)
     loaded, found = load_localizer(tmp_path / "x.safetensors", 2)
-    assert type(loaded) is RIVALS[method].method and not loaded.training
+    assert type(loaded) is METHODS[method] and not loaded.training
     assert found == json.loads(json.dumps(record)) and found["method"] == method
     expected = model.eval().localize(IMAGES, WANTED)
     torch.testing.assert_close(loaded.localize(IMAGES, WANTED), expected, rtol=0, atol=0, equal_nan=True)
 
 
 def test_every_rival_has_a_paper_and_a_key_and_a_title_of_its_own():
-    rows = list(RIVALS.values())
-    assert len({row.title for row in rows}) == len({row.method for row in rows}) == len(rows)
-    assert next(iter(RIVALS)) == "cam" and all("20" in row.reference for row in rows)
-    assert [method for method, row in RIVALS.items() if row.boxes] == ["few-shot"]
+    assert list(METHODS) == list(RIVALS)
+    assert len({row.title for row in RIVALS.values()}) == len(set(METHODS.values())) == len(RIVALS)
+    assert all("20" in row.source for row in RIVALS.values())
+    assert [method for method, row in RIVALS.items() if row.with_boxes] == ["few-shot"]
 
 
 def test_a_record_is_a_classifier_s_with_method_settings_and_stage_besides():
@@ -104,14 +105,13 @@ def test_settings_that_a_class_hands_on_are_its_own_too(monkeypatch):
         def __init__(self, features, num_classes, *, rate=0.5):
             super().__init__(features, num_classes)
 
-    rows = {"middle": Rival("Middle", "", Middle), "last": Rival("Last", "", Last)}
-    monkeypatch.setattr(registry, "RIVALS", rows)
+    monkeypatch.setattr(registry, "METHODS", {"middle": Middle, "last": Last})
     assert default_settings("middle") == {"rate": 0.5, "neck": 3}
     assert default_settings("last") == {"rate": 0.5}
 
 
 def test_a_method_that_is_not_there_is_refused_with_those_that_are():
-    with pytest.raises(ValueError, match=rf"there is no rival 'cams'; there are {', '.join(RIVALS)}"):
+    with pytest.raises(ValueError, match=rf"there is no rival 'cams'; there are {', '.join(METHODS)}"):
         start_localizer("cams", "resnet10t", "toy", CLASSES)
 
 

@@ -12,7 +12,7 @@ class Rival(NamedTuple):
         title: Its name in the paper's tables and in measurements.
         source: Where it comes from.
         transformer: Whether it needs a vision transformer, not a convolutional network.
-        with_boxes: Whether it is trained on boxes: a ceiling, not weakly supervised.
+        with_boxes: Whether it is trained on boxes: a ceiling, not weakly supervised, and without class scores.
     """
 
     title: str
@@ -21,6 +21,7 @@ class Rival(NamedTuple):
     with_boxes: bool = False
 
 
+# In the order of Table 1, then of Table 2, then what neither has.
 RIVALS: dict[str, Rival] = {
     "cam": Rival("CAM", "class activation mapping, Zhou et al., CVPR 2016"),
     "has": Rival("HaS", "Hide-and-Seek, Singh and Lee, ICCV 2017"),
@@ -33,6 +34,7 @@ RIVALS: dict[str, Rival] = {
     "ts-cam": Rival(
         "TS-CAM", "token semantic coupled attention map, Gao et al., ICCV 2021", transformer=True
     ),
+    "scm": Rival("SCM", "spatial calibration module, Bai et al., ECCV 2022", transformer=True),
     "few-shot": Rival(
         "Few-shot",
         "the fully supervised few-shot localizer of Choe et al., CVPR 2020 (reference [8])",

@@ -1,4 +1,4 @@
-r"""All rivals in one table, and how one is started, saved and loaded.
+r"""The rivals' classes, and how one is started, saved and loaded.
 
 A rival's checkpoint is written by `vitol.models.save_checkpoint` like any other; its record has `method`, `settings`
 and `stage` besides.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,44 +20,24 @@ from vitol.models import load_into, start_record
 from vitol.sources import find_source, find_weights
 from vitol.weight_files import METHOD, CheckpointError, read_record
 
-
-@dataclass(frozen=True)
-class Rival:
-    """What there is to know of a method before it is built.
-
-    Attributes:
-        title: Its name in Tables 1 and 2 of the paper, or in its own paper where they leave it out.
-        reference: Its paper.
-        method: Its class.
-        transformer: Whether it needs a vision transformer with a class token, not a convolutional network.
-        boxes: Whether it learns from boxes: a ceiling, no weakly supervised method, and without class scores.
-    """
-
-    title: str
-    reference: str
-    method: type[Localizer]
-    transformer: bool = False
-    boxes: bool = False
-
-
-# In the order of Table 1, then of Table 2, then what neither has.
-RIVALS: dict[str, Rival] = {
-    "cam": Rival("CAM", "Zhou et al., CVPR 2016", CAM),
-    "ts-cam": Rival("TS-CAM", "Gao et al., ICCV 2021", TSCAM, transformer=True),
-    "scm": Rival("SCM", "Bai et al., ECCV 2022", SCM, transformer=True),
-    "few-shot": Rival("FSL", "Choe et al., CVPR 2020", FewShot, boxes=True),
+METHODS: dict[str, type[Localizer]] = {
+    "cam": CAM,
+    "ts-cam": TSCAM,
+    "scm": SCM,
+    "few-shot": FewShot,
 }
+"""The class of every rival; `vitol.cams.about` has their names and sources."""
 
 
-def find_rival(method: str) -> Rival:
-    """A row of the table.
+def find_rival(method: str) -> type[Localizer]:
+    """The class of a rival.
 
     Raises:
         ValueError: If there is no such method; the text lists those there are.
     """
-    if method not in RIVALS:
-        raise ValueError(f"there is no rival {method!r}; there are {', '.join(RIVALS)}")
-    return RIVALS[method]
+    if method not in METHODS:
+        raise ValueError(f"there is no rival {method!r}; there are {', '.join(METHODS)}")
+    return METHODS[method]
 
 
 def default_settings(method: str) -> dict[str, Any]:
@@ -68,7 +47,7 @@ def default_settings(method: str) -> dict[str, Any]:
         ValueError: If there is no such method.
     """
     found: dict[str, Any] = {}
-    for part in find_rival(method).method.__mro__:
+    for part in find_rival(method).__mro__:
         if "__init__" not in vars(part):
             continue
         parameters = inspect.signature(part).parameters.values()
@@ -113,7 +92,7 @@ def start_localizer(
     """A rival for a data set's classes to train, and the start of its checkpoint's record: what it was made of.
 
     Args:
-        method: A key of `RIVALS`.
+        method: A key of `METHODS`.
         architecture: Of the network, a name as `vitol.sources.find_source` takes it.
         dataset: What the data set is called.
         classes: Names in label order.
@@ -133,7 +112,7 @@ def start_localizer(
     chosen = all_settings(method, settings or {})
     source = find_source(architecture, options)
     weights = find_weights(architecture) if pretrained else None
-    model = find_rival(method).method.on(
+    model = find_rival(method).on(
         source.architecture, len(classes), weights=weights, stage=stage, options=source.options, **chosen
     )
     record = start_record(source, weights, dataset, classes)
@@ -152,7 +131,7 @@ def load_localizer(path: Path, num_classes: int | None = None) -> tuple[Localize
 
     Raises:
         CheckpointError: If the file is missing, damaged or no rival's checkpoint, its method or a setting is not one
-            of `RIVALS`, tensors do not fit, or the class count differs.
+            of `METHODS`, tensors do not fit, or the class count differs.
     """
     record = read_record(path)
     if METHOD not in record:
@@ -170,7 +149,7 @@ def load_localizer(path: Path, num_classes: int | None = None) -> tuple[Localize
         ) from error
 
     def build(count: int) -> Localizer:
-        return find_rival(method).method.on(
+        return find_rival(method).on(
             record["architecture"], count, stage=stage, options=record["options"], **settings
         )
 
