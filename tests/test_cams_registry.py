@@ -11,8 +11,8 @@ from toy import OPTIONS, RECIPE, toy_split, weights
 
 from vitol import training
 from vitol.cams import registry
-from vitol.cams.cam import CAM
 from vitol.cams.about import RIVALS
+from vitol.cams.cam import CAM
 from vitol.cams.registry import METHODS, default_settings, load_localizer, start_localizer
 from vitol.cams.skeleton import Localizer
 from vitol.datasets.images import SplitImages, TrainImages

@@ -250,7 +250,11 @@ def _groups(published: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
 
 
 def _floors_of_any_model(scores: pd.DataFrame) -> pd.DataFrame:
-    """File the class-free scores of a map that sees no image under p-ADL: any model's are the same."""
+    """File the class-free scores of a map that sees no image under p-ADL: any model's are the same.
+
+    Those beside a rival are left out: our models have them on the same images.
+    """
+    scores = scores[~(scores["map"].isin(FLOORS) & scores["variant"].isin(list(RIVALS)))]
     free = scores["map"].isin(FLOORS) & ~scores["metric"].str.startswith("Top1")
     first = scores[free].sort_values(["variant", "position"], ascending=[False, True])
     first = first.drop_duplicates([key for key in _CELL if key not in ("variant", "position")])
