@@ -13,8 +13,11 @@ from typing import Any
 
 from vitol.cams.cam import CAM
 from vitol.cams.few_shot import FewShot
+from vitol.cams.i2c import I2C
+from vitol.cams.meil import MEIL
 from vitol.cams.scm import SCM
 from vitol.cams.skeleton import Localizer
+from vitol.cams.spg import SPG
 from vitol.cams.tscam import TSCAM
 from vitol.models import load_into, start_record
 from vitol.sources import find_source, find_weights
@@ -22,6 +25,9 @@ from vitol.weight_files import METHOD, CheckpointError, read_record
 
 METHODS: dict[str, type[Localizer]] = {
     "cam": CAM,
+    "spg": SPG,
+    "meil": MEIL,
+    "i2c": I2C,
     "ts-cam": TSCAM,
     "scm": SCM,
     "few-shot": FewShot,
