@@ -11,8 +11,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vitol.cams.acol import ACoL
+from vitol.cams.adl import ADL
 from vitol.cams.cam import CAM
+from vitol.cams.cutmix import CutMix
 from vitol.cams.few_shot import FewShot
+from vitol.cams.has import HaS
 from vitol.cams.i2c import I2C
 from vitol.cams.meil import MEIL
 from vitol.cams.scm import SCM
@@ -25,7 +29,11 @@ from vitol.weight_files import METHOD, CheckpointError, read_record
 
 METHODS: dict[str, type[Localizer]] = {
     "cam": CAM,
+    "has": HaS,
+    "acol": ACoL,
     "spg": SPG,
+    "adl": ADL,
+    "cutmix": CutMix,
     "meil": MEIL,
     "i2c": I2C,
     "ts-cam": TSCAM,
