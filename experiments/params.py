@@ -111,10 +111,10 @@ class Dataset(Strict):
 
 
 class Rivals(Strict):
-    """The convolutional network that rivals train beside a backbone, and their settings that are not the default."""
+    """The convolutional network beside each backbone, and by network and rival, settings that are not the default."""
 
     networks: dict[str, str]
-    settings: dict[str, dict[str, Any]]
+    settings: dict[str, dict[str, dict[str, Any]]]
 
 
 class SnapshotSettings(Strict):

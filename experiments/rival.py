@@ -60,7 +60,7 @@ def main(dataset: str, backbone: str, rival: str) -> None:
     params = read_params()
     name = params.network(backbone, rival)
     network, recipe = params.backbones[name], params.datasets[dataset].rivals
-    settings = params.rivals.settings.get(rival, {})
+    settings = params.rivals.settings.get(name, {}).get(rival, {})
     assert recipe is not None, "params.py lets no grid with rivals through without a recipe"
     config = {"network": network, "recipe": recipe, "seeds": params.seeds, "settings": settings}
     with provenance(f"rival-{dataset}-{backbone}-{rival}", **config) as facts, resuming() as resume:
