@@ -58,7 +58,9 @@ def classifies(model: str) -> bool:
 
 def map_files(model: str) -> dict[tuple[str, Preset | Literal[""]], str]:
     """The files of a model's maps, as `MAP_FILES`; a rival has one, and no presets."""
-    return {**MAP_FILES} if model in MODELS else {(RIVALS[model].title, ""): model}
+    if model in MODELS:
+        return {(name, preset): file for (name, preset), file in MAP_FILES.items()}
+    return {(RIVALS[model].title, ""): model}
 
 
 def shown_file(model: str, name: str) -> str:

@@ -120,7 +120,7 @@ class Run:
     def measured(self) -> str:
         """A line a method, the best first: its numbers under two policies, and its ranks."""
         oracle, validation = self.ranks(ORACLE_PER_IOU), self.ranks(VALIDATION)
-        header = ("method", "network", HEADLINE, "rank", f"{HEADLINE}, {VALIDATION}", "rank")
+        header: tuple[str, ...] = ("method", "network", HEADLINE, "rank", f"{HEADLINE}, {VALIDATION}", "rank")
         header += ("GT-known Loc", "Top-1 Loc", "Top-1 Cls")
         lines: list[tuple[str, ...]] = [header, ("---",) * len(header)]
 

@@ -19,8 +19,9 @@ import numpy as np
 import pandas as pd
 from rich.table import Table
 
-from experiments.explain import CHUNK, make_maps
+from experiments.explain import make
 from experiments.localize import Sample, measurements_of_sample, score_maps
+from experiments.mapping import CHUNK, make_maps
 from experiments.names import MAP_FILES
 from experiments.params import read_params
 from experiments.resume import code_digest, resuming
@@ -38,6 +39,7 @@ from vitol.resumption import digest
 from vitol.tables import PAPER_BACKBONES, PAPER_DATASETS
 from vitol.weight_files import file_digest
 
+PUBLISHED = "mmp"  # the authors' models have p-ADL behind the MLP
 VERIFIED = RESULTS / "verify"
 METRICS = (*BOX_METRICS, "GTKnownLoc", "Top1Loc", "Top1Cls")
 PAPERS_IMAGES = PAPER_DATASETS["ilsvrc"][1]
@@ -95,7 +97,7 @@ def main(checkpoint: Path, dataset: str, architecture: str | None, limit: int | 
         images = SplitImages(split, layout.images, side)
         chunks = Chunks(kept / "test", len(images), CHUNK * params.explain.batch_size)
         make_maps(
-            model.to(processes.device), images, chunks, params.explain.batch_size, params.workers, title
+            make, model.to(processes.device), images, chunks, params.explain.batch_size, params.workers, title
         )
         processes.wait_for_everyone()
         if not processes.is_main_process:
@@ -105,10 +107,12 @@ def main(checkpoint: Path, dataset: str, architecture: str | None, limit: int | 
                 np.save(folder / f"{file}.npy", array, allow_pickle=False)
             with progress_bar() as bar:
                 task = bar.add_task("boxes", total=len(set(MAP_FILES.values())) * len(split))
-                scored = score_maps(folder, split, lambda: bar.advance(task))
+                scored = score_maps(folder, PUBLISHED, split, lambda: bar.advance(task))
     everything = Sample("all", np.ones(len(split), dtype=bool), None)
     fixed = params.fixed_thresholds.of(backbone)
-    frame = pd.DataFrame(measurements_of_sample(everything, scored, fixed, params)).drop(columns="replicates")
+    frame = pd.DataFrame(measurements_of_sample(everything, PUBLISHED, scored, fixed, params)).drop(
+        columns="replicates"
+    )
     frame = frame[frame["preset"].isin(["release", ""]) & frame["metric"].isin(METRICS)]
     frame.to_csv(VERIFIED / f"measurements-{dataset}-{backbone}.csv", index=False, lineterminator="\n")
     console.print(render(frame, expected(title), title, dataset, len(split)))
