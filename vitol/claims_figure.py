@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import LogFormatter, MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator, StrMethodFormatter
 
 from vitol.figures import PLAIN, QUIET, STYLE, save_png
 
@@ -146,7 +146,7 @@ def curves_figure(logs: pd.DataFrame, names: dict[str, str], titles: dict[str, s
             loss.set_title(names[run])
             loss.set_yscale("log")
             # Less than a decade has numbers between the powers of ten, too, and 2.2 reads better than 2.2 x 10^0.
-            loss.yaxis.set_major_formatter(LogFormatter())
+            loss.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
             loss.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
             loss.set_ylabel("training loss")
             top1.set_ylabel("top-1, held-out images, %")
