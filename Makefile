@@ -39,8 +39,8 @@ run: env ## rebuild them on a registered data set: make run DATASET=cub BACKBONE
 ablation: env ## run the ablations of p-ADL, each as a DVC experiment: make ablation [DATASET=mini BACKBONE=small]
 	python -m experiments.ablate $(or $(DATASET),mini) $(or $(BACKBONE),small)
 
-test: env ## run all tests
-	pytest
+test: env ## run all tests, on as many cores as there are (JOBS=1 for one): make test [JOBS=2]
+	pytest -n $(or $(JOBS),auto) --dist loadgroup
 
 lint: env ## check style and types
 	ruff check .

@@ -15,7 +15,7 @@ from vitol.datasets.splits import TEST_CUT
 from vitol.measurements import read_scores
 from vitol.tables import NOT_RUN, headline
 
-RUNS = ("mini", "cub20-deit_tiny", "ilsvrc300-deit_tiny")
+RUNS = ("mini", "cub20-deit_tiny", "ilsvrc300-deit_tiny", "tinyimagenet12-tiny64")
 MAPS = ("AR", "GAR", "LRP", "Gaussian", "Full image")
 
 

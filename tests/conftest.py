@@ -23,6 +23,18 @@ ROOT = Path(__file__).parent.parent
 Draw = tuple[int, int, tuple[int, int, bool]]
 GOLDEN = Path(__file__).parent / "data"
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores, so each has one; children inherit it
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+    torch.set_num_threads(1)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Keep together, for pytest-xdist, what shares costly fixtures: a file, and all tests that use `project`."""
+    for item in items:
+        group = "project" if "project" in getattr(item, "fixturenames", ()) else str(item.path)
+        item.add_marker(pytest.mark.xdist_group(group))
+
 
 @contextmanager
 def full_disk(size: int) -> Iterator[None]:

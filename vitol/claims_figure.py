@@ -8,7 +8,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogFormatter, MaxNLocator, StrMethodFormatter
 
 from vitol.figures import PLAIN, QUIET, STYLE, save_png
 
@@ -145,6 +145,9 @@ def curves_figure(logs: pd.DataFrame, names: dict[str, str], titles: dict[str, s
             top1.xaxis.set_major_locator(MaxNLocator(integer=True))
             loss.set_title(names[run])
             loss.set_yscale("log")
+            # Less than a decade has numbers between the powers of ten, too, and 2.2 reads better than 2.2 x 10^0.
+            loss.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+            loss.yaxis.set_minor_formatter(LogFormatter(minor_thresholds=(1, 0.4)))
             loss.set_ylabel("training loss")
             top1.set_ylabel("top-1, held-out images, %")
             top1.set_xlabel("epoch; fine-tuning right of the dashed line")
