@@ -28,14 +28,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # as many workers as cores, so each has
     torch.set_num_threads(1)
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep together, for pytest-xdist, what shares costly fixtures: a file, and all tests that use `project`."""
-    for item in items:
-        group = "project" if "project" in getattr(item, "fixturenames", ()) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
-
-
 @contextmanager
 def full_disk(size: int) -> Iterator[None]:
     """Until the `with` is left no file can grow past so many bytes, as on a disk that is full."""

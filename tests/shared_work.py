@@ -15,7 +15,8 @@ from safetensors.torch import save_file
 from torch import nn
 from toy import OPTIONS, RECIPE, toy_split, train_toy
 
-from experiments.explain import make_maps
+from experiments.explain import make
+from experiments.mapping import make_maps
 from vitol import training
 from vitol.chunks import Chunks
 from vitol.datasets.images import SplitImages
@@ -74,7 +75,7 @@ def main(folder: Path, out: Path) -> None:
     torch.manual_seed(0)
     model = create_model("vit_tiny_patch16_224", 2, options=OPTIONS).eval()
     chunks = Chunks(folder / f"chunks{team().num_processes}", 32, 6)
-    make_maps(model, SplitImages(split, folder, 16), chunks, 3, 0, "toy")
+    make_maps(make, model, SplitImages(split, folder, 16), chunks, 3, 0, "toy")
     team().wait_for_everyone()
     if team().is_main_process:
         out.mkdir()

@@ -16,7 +16,7 @@ import pytest
 import timm
 import yaml
 from conftest import ROOT
-from doc_commands import check, check_make, known_to_vitol, run
+from doc_commands import check, check_dvc, check_make, known_to_vitol, run
 from doc_pages import PAGES, Block, apply_diff, page_blocks, page_spans, read_page
 from doc_world import with_weights, write_weights, write_world
 
@@ -105,6 +105,15 @@ def test_every_step_of_the_page_on_extending_works_in_a_copy_of_the_project(worl
                 run_here("-c", vitol, *(str(Path(word).expanduser()) for word in words))
             elif program == "pytest":
                 run_here("-m", "pytest", "-p", "no:cacheprovider", *words, cwd=copy)
+            elif (
+                program == "python"
+            ):  # of the grid, which is set back: this process knows no rival of the page
+                params = (copy / "params.yaml").read_text()
+                run_here(*words, cwd=copy)
+                assert (copy / "params.yaml").read_text() != params
+                (copy / "params.yaml").write_text(params)
+            elif program == "dvc":
+                check_dvc(words)
             else:
                 check_make(words, copy / "params.yaml", recipe=False)
 

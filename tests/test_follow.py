@@ -63,6 +63,8 @@ def project(tmp_path_factory):
         "backbones": ["small"],
         "variants": ["control"],
         "models": MODELS,
+        "rivals": [],
+        "scored": MODELS,
     }
     params |= {"seeds": SEEDS, "workers": 0, "explain": {"batch_size": 3}}
     params["bootstrap"] = {"replicates": 50, "seed": 0}

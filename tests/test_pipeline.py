@@ -107,7 +107,15 @@ NEEDED = {
         {DATA, f"results/models/{CELL}/${{item.model}}"},
         {"seeds", "explain", "backbones.${item.backbone}"},
     ),
-    "localize": ({DATA, f"results/maps/{CELL}/${{item.model}}"}, {"seeds", "bootstrap", "fixed_thresholds"}),
+    "rival": ({DATA}, {"seeds", "rivals", "backbones", "datasets.${item.dataset}.rivals"}),
+    "rival_maps": (
+        {DATA, f"results/models/{CELL}/${{item.rival}}"},
+        {"seeds", "explain", "backbones", "rivals.networks"},
+    ),
+    "localize": (
+        {DATA, f"results/maps/{CELL}/${{item.model}}"},
+        {"seeds", "bootstrap", "fixed_thresholds", "rivals.networks"},
+    ),
     "randomize": (
         {DATA, f"results/models/{CELL}/baseline"},
         {"seeds", "randomize", "bootstrap", "backbones.${item.backbone}"},

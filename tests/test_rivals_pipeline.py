@@ -13,7 +13,7 @@ import pytest
 import yaml
 from toy import RECIPE
 
-from experiments import differences, localize, publish, report, rival, rival_maps, rivals, tabulate
+from experiments import differences, localize, plot, publish, report, rival, rival_maps, rivals, tabulate
 from experiments.params import ParamsError, read_params
 from experiments.rival import with_as_many_steps
 from vitol.measurements import read_scores
@@ -48,6 +48,7 @@ def ran(project, tmp_path_factory) -> Path:
             rival_maps.main("mini", "small", name)
             localize.main("mini", "small", name)
         tabulate.main()
+        plot.main()
         report.main()
         publish.main("mini")
     return folder

@@ -317,7 +317,7 @@ def test_rivals_that_a_table_of_the_paper_lacks_get_a_row_once_they_are_measured
     rows = [rival(40.0, "i2c", "I2C"), rival(55.0, "few-shot", "Few-shot"), score()]
     frame_of = build_table(1, frame(*rows), published[1]).frame
     assert frame_of["method"].tolist()[8:10] == ["I2C", "Few-shot"]
-    assert frame_of["architecture"].tolist()[8:10] == ["resnet_small", "resnet_small"]
+    assert frame_of["architecture"].tolist()[8:10] == ["resnet_small", "resnet_small, with boxes"]
     assert frame_of[f"{MINI} MaxBoxAccV2 ours"].tolist()[8:10] == ["40.00", "55.00"]
     assert "I2C" not in build_table(3, frame(*rows), published[3]).frame["method"].tolist()
 

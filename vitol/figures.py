@@ -77,7 +77,7 @@ def subset_figure(measurements: pd.DataFrame, dataset: str, backbone: str, path:
     order = [*MAP_COLOURS, *sorted(set(cells["map"]) - {*MAP_COLOURS, *FLOORS}), *FLOORS]
     cells["rank"] = cells["map"].map(order.index)
     cells["line"] = cells.groupby(["rank", "variant", "position"]).ngroup()
-    trainings = cells["variant"].map({"": "", **{key: name for key, (name, _) in _TRAININGS.items()}})
+    trainings = cells["variant"].map({key: name for key, (name, _) in _TRAININGS.items()}).fillna("")
     cells["name"] = cells["map"].replace(FLOORS) + "   " + trainings + "  " + cells["position"]
     cells["name"] = cells["name"].str.strip()
     seeds = cells["subset"].map(cells.groupby("subset")["seeds"].agg(span))

@@ -13,6 +13,7 @@ import seaborn as sns
 from matplotlib.figure import Figure
 
 from vitol.accuracy import POLICIES
+from vitol.cams.about import RIVALS
 from vitol.datasets.splits import TEST_CUT
 from vitol.figures import PLAIN, STYLE, save_png
 from vitol.measurements import mean_over_seeds
@@ -20,7 +21,7 @@ from vitol.tables import FLOORS
 
 METRICS = ("MaxBoxAccV2", "GTKnownLoc", "GTKnownLocV1", "Top1Loc", "Top5Loc", "PredictedLoc")
 PLOTTED = ("MaxBoxAccV2", "GTKnownLoc", "Top1Loc")
-MAPS = ["AR", "GAR", "LRP", "Gaussian"]
+MAPS, GAUSSIAN = ("AR", "GAR", "LRP"), "Gaussian"
 MARKS = {  # by policy: colour and mark
     "oracle-per-iou": ("#0072B2", "o"),
     "oracle-single": ("#56B4E9", "s"),
@@ -76,15 +77,16 @@ def policy_figure(measurements: pd.DataFrame, dataset: str, backbone: str, path:
     if table.empty:
         there = (measurements["dataset"] + " " + measurements["backbone"]).unique()
         raise ValueError(f"no policies of {dataset} {backbone}; measured: {', '.join(there) or 'nothing'}")
-    floors = table["map"] == "Gaussian"  # the same beside every model
+    floors = table["map"] == GAUSSIAN  # the same beside every model
     table = pd.concat(
         [table[~floors], table[floors].drop_duplicates("metric").assign(variant="", position="")]
     )
     table = table.assign(
         name=[line_name(*names) for names in table[["map", "variant", "position"]].to_numpy()]
     )
+    order = [*MAPS, *sorted(set(table["map"]) - {*MAPS, GAUSSIAN}), GAUSSIAN]
     names = list(
-        dict.fromkeys(table.sort_values("map", key=lambda of: of.map(MAPS.index), kind="stable")["name"])
+        dict.fromkeys(table.sort_values("map", key=lambda of: of.map(order.index), kind="stable")["name"])
     )
     with sns.axes_style(STYLE), mpl.rc_context(STYLE):
         figure = Figure(figsize=(9.5, 1.15 + 0.34 * len(names)), dpi=150)
@@ -131,5 +133,5 @@ def policy_figure(measurements: pd.DataFrame, dataset: str, backbone: str, path:
 
 def line_name(name: str, variant: str, position: str) -> str:
     """What a line of the figure is called."""
-    training = {"padl": "p-ADL"}.get(variant, variant)
+    training = {"padl": "p-ADL", **dict.fromkeys(RIVALS, "")}.get(variant, variant)
     return "   ".join(filter(None, (FLOORS.get(name, name), f"{training} {position}".strip())))

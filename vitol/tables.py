@@ -227,7 +227,8 @@ def _rows(number: int, published: pd.DataFrame, measured: pd.DataFrame) -> pd.Da
         for key, rival in RIVALS.items():
             networks = measured.loc[measured["variant"] == key, "backbone"]
             if rival.title not in there and len(networks):
-                rows.append((0, rival.title, "/".join(sorted(set(networks))), key, "", rival.title, ""))
+                architecture = "/".join(sorted(set(networks))) + ", with boxes" * rival.with_boxes
+                rows.append((0, rival.title, architecture, key, "", rival.title, ""))
     rows += [(0, *extra, "DeiT-B") for extra in _EXTRA_ROWS[number]]
     names = ["row", "method", "architecture", "variant", "position", "label", "paper_backbone"]
     return pd.DataFrame(rows, columns=names).assign(line=range(len(rows)))
