@@ -56,6 +56,7 @@ names = {(model.variant, model.position): name for name, model in MODELS.items()
 scores = scores.assign(model=list(map(names.get, zip(scores["variant"], scores["position"], strict=True))))
 means = scores.groupby(["model", "map"])["value"].mean()
 differences = examples.differences("MaxBoxAccV2")
-for row in differences.itertuples():
+ours = differences[["model_a", "model_b"]].isin(list(MODELS)).all(axis=1)  # rivals have networks of their own
+for row in differences[ours].itertuples():
     assert abs(means[row.model_a, row.map_a] - means[row.model_b, row.map_b] - row.difference) < 0.02
-assert len(differences) >= 6 * len(models)
+assert ours.sum() >= 6 * len(models)
