@@ -25,7 +25,7 @@ def load(checkpoint: Path, num_classes: int) -> nn.Module:
 
 
 def make(
-    model: nn.Module, images: Tensor, labels: Tensor | None, of_class: bool
+    model: nn.Module, images: Tensor, labels: Tensor, of_class: bool
 ) -> tuple[Tensor, dict[str, Tensor]]:
     """Logits, and the maps of all methods, or only of those that ask for a class: see `experiments.mapping.Explain`."""
     wanted = {file: method for file, method in MAPS.items() if file in OF_CLASS or not of_class}

@@ -61,11 +61,13 @@ def fit(
     """
     folder, root = data_folder(dataset), images_root(dataset, params.grid.datasets[dataset])
     sides = params.backbones[backbone]
-    images, validation = instead, None
-    if images is None:
+    validation = None
+    if instead is not None:
+        images = instead
+    else:
         images = TrainImages(read_split(folder / "train"), root, sides.image_size, sides.resize, draws)
-    if instead is None and (folder / "val").exists():
-        validation = SplitImages(read_split(folder / "val"), root, sides.image_size)
+        if (folder / "val").exists():
+            validation = SplitImages(read_split(folder / "val"), root, sides.image_size)
     made = full_record(record, recipe, seed, draws)
     if made["precision"] != recipe.precision:
         console.print(f"{describe_device()} has no bfloat16 in hardware: training in float32")

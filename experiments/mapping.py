@@ -37,9 +37,8 @@ CHUNK = 8
 Load = Callable[[Path, int], nn.Module]
 """(checkpoint, number of classes) to a model in eval mode."""
 
-Explain = Callable[[nn.Module, Tensor, Tensor | None, bool], tuple[Tensor, dict[str, Tensor]]]
-"""(model, images, labels, or None for the predicted classes, whether only maps of a class are wanted) to logits (B, C)
-and maps (B, h, w) by file."""
+Explain = Callable[[nn.Module, Tensor, Tensor, bool], tuple[Tensor, dict[str, Tensor]]]
+"""(model, images, classes (B,), whether only maps of a class count) to logits (B, C), and maps (B, h, w) by file."""
 
 
 def maps_of_batch(explain: Explain, model: nn.Module, batch: Tensor, labels: Tensor) -> dict[str, np.ndarray]:
@@ -49,9 +48,10 @@ def maps_of_batch(explain: Explain, model: nn.Module, batch: Tensor, labels: Ten
     """
     logits, maps = explain(model, batch, labels, False)
     predicted = {file: found.clone() for file, found in maps.items() if file in OF_CLASS}
-    wrong = (logits.argmax(dim=1) != labels).nonzero().flatten()
+    classes = logits.argmax(dim=1)
+    wrong = (classes != labels).nonzero().flatten()
     if len(wrong) and predicted:
-        _, again = explain(model, batch[wrong], None, True)
+        _, again = explain(model, batch[wrong], classes[wrong], True)
         for file, found in predicted.items():
             found[wrong] = again[file]
     named = {"logits": logits, **maps, **{file + PREDICTED: found for file, found in predicted.items()}}

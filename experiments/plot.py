@@ -21,7 +21,8 @@ from vitol.policy_table import policy_figure
 from vitol.sanity_figure import sanity_figure
 from vitol.score_figure import score_figure
 from vitol.slope_figure import SLOPES, slope_figure
-from vitol.tables import POLICY, build_table, render
+from vitol.table_print import render
+from vitol.tables import POLICY, build_table
 
 FIGURES = RESULTS / "figures"
 EXAMPLES = 4  # test images in the picture of examples

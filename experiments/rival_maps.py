@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from experiments.mapping import map_seeds
@@ -24,12 +23,9 @@ def main(dataset: str, backbone: str, rival: str) -> None:
     """Make the maps of every seed's checkpoint."""
 
     def make(
-        model: nn.Module, images: Tensor, labels: Tensor | None, of_class: bool
+        model: nn.Module, images: Tensor, labels: Tensor, of_class: bool
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Logits, and the rival's map: see `experiments.mapping.Explain`."""
-        if labels is None:
-            with torch.no_grad():
-                labels = model(images).argmax(dim=1)
         logits, maps = model.localize(images, labels[:, None])  # type: ignore[operator]
         return logits, {rival: maps[:, 0]}
 

@@ -35,9 +35,9 @@ INTRODUCTION = """\
 The paper borrows its rivals' numbers from other papers, with other networks and protocols. Here they are trained and
 measured on the same images as AR, GAR and LRP, by the same code and under the same threshold policies (`make rivals`;
 this page by `python -m experiments.rivals` from the committed CSVs). Convolutional rivals train the network that
-stands beside the backbone in `params.yaml`. All have one recipe and their authors' hyperparameters, of which none was
-tuned on these images. Reference [8] searches thirty settings of each on validation images; so this compares methods as
-they come, not the best that each can do.
+stands beside the backbone in `params.yaml`. All have one recipe and, but for the widths of layers of their own, their
+authors' hyperparameters, none of them tuned on these images. Reference [8] searches for each method's on validation
+images; so this compares methods as they come, not the best that each can do.
 
 Percent, with 95% intervals over images; over several seeds means of values and of interval ends, ± the seeds' standard
 deviation. Ranks are among methods that learn from image labels alone: Few-shot is trained on boxes, and the floors
@@ -98,14 +98,10 @@ class Run:
         """The measurement of a (model, map): ours, ci_low, ci_high, seed_sd, backbone; None where there is none."""
         model, name = entry
         variant, position, _ = named(model)
-        of_class = metric == "Top1Cls"
-        known = dict(
-            zip(
-                KEYS, (subset, None, variant, position, "" if of_class else name, metric, policy), strict=True
-            )
-        )
-        known["policy"] = "" if of_class else policy
-        del known["backbone"]
+        known = {"subset": subset, "variant": variant, "position": position, "map": name}
+        known |= {"metric": metric, "policy": policy}
+        if metric == "Top1Cls":  # of the model, whatever its map
+            known |= {"map": "", "policy": ""}
         rows = self.scores[(self.scores[list(known)] == list(known.values())).all(axis=1)]
         return None if rows.empty else rows.iloc[0]
 

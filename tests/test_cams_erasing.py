@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 
-import cams_reference as reference
+import cams_reference_erasing as reference
 import numpy as np
 import pytest
 import torch

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import cache
 
-import cams_reference_b as reference
+import cams_reference_guidance as reference
 import numpy as np
 import pytest
 import torch

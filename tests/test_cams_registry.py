@@ -225,7 +225,7 @@ def train_cam(split, root, **arguments):
     """Train CAM on the toy images from seed 0's weights."""
     model, _ = start("cam", stage=2)
     images, validation = TrainImages(split, root, 16, 18, 0), SplitImages(split, root, 16)
-    recipe = Recipe(**{**RECIPE, "lr": 1e-2, "epochs": 2})
+    recipe = Recipe(**{**RECIPE, "lr": 1e-2, "epochs": 4, "decay_every": 4})
     arguments = {"objective": own_objective, **arguments}
     return model, list(train(model, images, recipe, validation=validation, **arguments))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import cams_reference_c as reference
+import cams_reference_transformer as reference
 import numpy as np
 import pytest
 import torch

@@ -83,7 +83,7 @@ def test_a_library_that_cannot_be_loaded_is_a_fault_and_the_devices_are_not_look
 def test_what_is_computed_on_is_said_as_training_decides_it(monkeypatch) -> None:
     for supported, said in ((True, "bfloat16 in hardware"), (False, "so training is in float32")):
         precision = "bf16" if supported else "fp32"
-        monkeypatch.setattr("vitol.training.precision_on", lambda *_, precision=precision: precision)
+        monkeypatch.setattr("vitol.precision.precision_on", lambda *_, precision=precision: precision)
         assert said in next(finding.seen for finding in devices() if finding.name == "CPU")
 
 

@@ -13,7 +13,8 @@ from rich.console import Console
 
 from vitol.measurements import COLUMNS, read_scores, validate_measurements
 from vitol.paper import PUBLISHED, TABLES, read_all_published, read_published
-from vitol.tables import Table, build_table, render
+from vitol.table_print import render
+from vitol.tables import Table, build_table
 
 
 @pytest.fixture(scope="module")

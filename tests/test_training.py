@@ -5,9 +5,9 @@ from PIL import Image
 from pydantic import TypeAdapter
 from toy import OPTIONS, RECIPE, toy_split, train_toy, weights
 
-from vitol import training
 from vitol.datasets.images import MEAN, STD, SplitImages, TrainImages, normalise
 from vitol.models import create_model
+from vitol.precision import precision_on
 from vitol.recipe import Recipe
 from vitol.training import top1, train
 
@@ -64,8 +64,8 @@ def test_bfloat16_is_used_where_it_is_computed_in_hardware_and_float32_elsewhere
 ):
     monkeypatch.setattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", lambda: supported)
     cpu = torch.device("cpu")
-    assert training.precision_on(cpu, "bf16") == ("bf16" if supported else "fp32")
-    assert training.precision_on(cpu, "fp32") == "fp32"
+    assert precision_on(cpu, "bf16") == ("bf16" if supported else "fp32")
+    assert precision_on(cpu, "fp32") == "fp32"
     recipe = {**RECIPE, "epochs": 1}
     wide, asked = (
         weights(train_toy(split, tmp_path, recipe=Recipe(**{**recipe, "precision": p}))[0])

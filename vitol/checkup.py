@@ -137,7 +137,7 @@ def devices() -> Iterator[Finding]:
     """What can be computed on, and whether in bfloat16."""
     import torch
 
-    from vitol.training import precision_on
+    from vitol.precision import precision_on
 
     def precision(device: str) -> str:
         in_hardware = precision_on(torch.device(device), "bf16") == "bf16"

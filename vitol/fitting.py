@@ -14,11 +14,12 @@ from torch import nn
 from vitol.atomic import atomic_file
 from vitol.datasets.images import SplitImages, TrainImages
 from vitol.models import describe_device, save_checkpoint
+from vitol.precision import precision_on
 from vitol.processes import team
 from vitol.recipe import Recipe
 from vitol.resumption import weights_digest
 from vitol.snapshots import Position, Snapshots
-from vitol.training import EpochRecord, Objective, Progress, cross_entropy, precision_on, train
+from vitol.training import EpochRecord, Objective, Progress, cross_entropy, train
 from vitol.wording import percent
 
 OWN_DRAWS = 1_000_000

@@ -24,7 +24,7 @@ def team() -> Accelerator:
     """This process and those it works with, as accelerate knows them.
 
     Alone unless a launcher (`start`, torchrun, `accelerate launch`) has said otherwise in the environment. Mixed
-    precision stays off here: `vitol.training.autocast` is the one place for it.
+    precision stays off here: `vitol.precision.autocast` is the one place for it.
 
     Raises:
         ValueError: If the launcher asks for anything but plain data parallelism, such as DeepSpeed or FSDP.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
@@ -16,7 +15,7 @@ from torch.utils.data import DataLoader, Subset
 
 from vitol.batches import SharedBatches
 from vitol.datasets.images import SplitImages, TrainImages, normalise
-from vitol.models import unfused_attention
+from vitol.precision import attention_for, autocast
 from vitol.processes import shared_gradients, team
 from vitol.recipe import Recipe
 from vitol.snapshots import Position, SnapshotError, Snapshots
@@ -95,7 +94,7 @@ def train(
     Args:
         model: A classifier; p-ADL may be in it. It is trained on the device its parameters are on.
         images: Training images; their `epoch` is advanced.
-        recipe: The schedule. Its precision is what `precision_on` makes of it.
+        recipe: The schedule. Its precision is what `vitol.precision.precision_on` makes of it.
         validation: Images to report top-1 on after every epoch.
         seed: Seed of the order of the images, of dropout and of p-ADL's draws.
         workers: Processes that decode images, for each process that trains.
@@ -273,34 +272,3 @@ def top1(model: nn.Module, images: SplitImages, recipe: Recipe, workers: int = 0
             logits: Tensor = model(normalise(batch.to(device)))
         right += (logits.argmax(dim=1) == labels.to(device)).sum()
     return 100 * int(processes.reduce(right, "sum")) / len(images)
-
-
-def precision_on(device: torch.device, precision: str) -> str:
-    """The precision that a recipe's comes to on a device: "bf16" only where that is computed in hardware.
-
-    Elsewhere bfloat16 is emulated: on a CPU with AVX2 and no AVX-512 a step of `mini`'s model then takes 14 times as
-    long as in float32, which is used instead.
-
-    Returns:
-        "bf16" or "fp32".
-    """
-    if device.type == "cuda":
-        supported = torch.cuda.is_bf16_supported(including_emulation=False)
-    else:
-        supported = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
-    return precision if supported else "fp32"
-
-
-def attention_for(model: nn.Module, device: torch.device, precision: str) -> AbstractContextManager[None]:
-    """Unfused attention in bfloat16 on the CPU, where the fused kernel's backward pass is slow.
-
-    `experiments/benchmarks/training_step.py` measures it: 1.8 times slower a step on two cores of a Zen 4.
-    """
-    slow = device.type == "cpu" and precision_on(device, precision) == "bf16"
-    return unfused_attention(model) if slow else nullcontext()
-
-
-def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Autocast to bfloat16 for precision "bf16" where the device has it, none for "fp32"."""
-    enabled = precision_on(device, precision) == "bf16"
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)

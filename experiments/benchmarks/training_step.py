@@ -27,7 +27,8 @@ from experiments.stage import console, progress_bar
 from vitol.datasets.images import normalise
 from vitol.models import create_model, describe_device, find_device, unfused_attention
 from vitol.padl import Position, insert_padl
-from vitol.training import FUSED, attention_for, autocast
+from vitol.precision import attention_for, autocast
+from vitol.training import FUSED
 
 WARM_UP = 2
 # Images that an epoch of the paper's recipes sees: CUB's train split without the validation cut, ImageNet-1K's.

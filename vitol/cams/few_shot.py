@@ -11,9 +11,7 @@ B images, C classes, K classes asked for an image, h x w map grid, S x S pixels 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
 
 import torch
 from torch import Tensor
@@ -43,37 +41,12 @@ class FewShot(Localizer):
         neck: As for `Localizer`.
     """
 
+    network = staticmethod(network_features)
+
     def __init__(self, features: Features, num_classes: int, *, neck: int = 0) -> None:
         super().__init__(features, num_classes)
         self.head = class_head(features.channels, 1, neck)
         self.num_classes = num_classes
-
-    @classmethod
-    def on(
-        cls,
-        architecture: str,
-        num_classes: int,
-        *,
-        weights: str | Path | None = None,
-        stage: int = -1,
-        options: Mapping[str, Any] | None = None,
-        **settings: Any,
-    ) -> Self:
-        """Build it on a timm network, convolutional or a vision transformer.
-
-        Args:
-            architecture: A timm name.
-            num_classes: C.
-            weights: As for `network_features`.
-            stage: As for `network_features`.
-            options: As for `network_features`.
-            **settings: See the class.
-
-        Raises:
-            ValueError, CheckpointError: As `network_features`.
-        """
-        features = network_features(architecture, weights=weights, stage=stage, options=options)
-        return cls(features, num_classes, **settings)
 
     def class_scores(self, images: Tensor) -> Tensor:
         """There are none.

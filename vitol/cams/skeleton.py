@@ -8,9 +8,9 @@ ACoL shows (Zhang et al., CVPR 2018).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import timm
 import torch
@@ -55,7 +55,8 @@ class Features(nn.Module):
         super().__init__()
         arguments: dict[str, Any] = {"features_only": True, **(options or {})}
         try:
-            whole: Any = timm.create_model(architecture, pretrained=False, **arguments)
+            with torch.device("meta"):  # to look at its stages; no weights are drawn
+                whole: Any = timm.create_model(architecture, pretrained=False, **arguments)
             count = len(whole.feature_info)
             if any(name.rpartition(".")[2] == "patch_embed" for name, _ in whole.named_modules()):
                 raise RuntimeError("it embeds patches, as transformers do")
@@ -98,6 +99,8 @@ class Localizer(nn.Module):
             The evaluation of [8] gives them to VGG-16 and Inception-v3 (1024), and not to ResNet-50.
     """
 
+    network: ClassVar[Callable[..., Features]] = Features
+    """What the features of `on` come from."""
     features: Features
     head: nn.Module
 
@@ -122,15 +125,15 @@ class Localizer(nn.Module):
         Args:
             architecture: A timm name.
             num_classes: C.
-            weights: As for `Features`; those of the head are random.
-            stage: As for `Features`.
-            options: As for `Features`.
+            weights: As for the class's `network`; those of the head are random.
+            stage: As for `network`.
+            options: As for `network`.
             **settings: The method's own, see its class.
 
         Raises:
-            ValueError, CheckpointError: As `Features`.
+            ValueError, CheckpointError: As `network`, and as the class.
         """
-        features = Features(architecture, weights=weights, stage=stage, options=options)
+        features = cls.network(architecture, weights=weights, stage=stage, options=options)
         return cls(features, num_classes, **settings)
 
     def no_weight_decay(self) -> set[str]:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from vitol.attention import CaptureError, attention_modules
@@ -96,7 +97,8 @@ def network_features(
         CheckpointError, ValueError: As those.
     """
     try:
-        attention_modules(create_model(architecture, 0, options=options))
+        with torch.device("meta"):  # to look at its modules; no weights are drawn
+            attention_modules(create_model(architecture, 0, options=options))
     except CaptureError:
         return Features(architecture, weights=weights, stage=stage, options=options)
     return TransformerFeatures(architecture, weights=weights, stage=stage, options=options)

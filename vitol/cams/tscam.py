@@ -8,9 +8,7 @@ B images, C classes, K classes asked for an image, L blocks, H heads, N tokens, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from pathlib import Path
-from typing import Any, Self
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -43,6 +41,7 @@ class TSCAM(Localizer):
         ValueError: If the transformer has no class token.
     """
 
+    network = TransformerFeatures
     features: TransformerFeatures
 
     def __init__(self, features: TransformerFeatures, num_classes: int) -> None:
@@ -53,34 +52,6 @@ class TSCAM(Localizer):
                 f"{type(self).__name__}'s map; take a transformer that has one, such as deit_small_patch16_224"
             )
         self.head = nn.Conv2d(features.channels, num_classes, 3, padding=1)
-
-    @classmethod
-    def on(
-        cls,
-        architecture: str,
-        num_classes: int,
-        *,
-        weights: str | Path | None = None,
-        stage: int = -1,
-        options: Mapping[str, Any] | None = None,
-        **settings: Any,
-    ) -> Self:
-        """Build the method on a timm vision transformer.
-
-        Args:
-            architecture: A timm name.
-            num_classes: C.
-            weights: As for `vitol.models.create_model`; those of the head are random.
-            stage: As for `TransformerFeatures`.
-            options: As for `TransformerFeatures`.
-            **settings: The method's own, see its class.
-
-        Raises:
-            ValueError: As `TransformerFeatures`, or if there is no class token.
-            CaptureError, CheckpointError: As `TransformerFeatures`.
-        """
-        features = TransformerFeatures(architecture, weights=weights, stage=stage, options=options)
-        return cls(features, num_classes, **settings)
 
     def localize(self, images: Tensor, classes: Tensor) -> tuple[Tensor, Tensor]:
         """Logits, and the semantic maps of some classes times the attention map.

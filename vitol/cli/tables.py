@@ -79,7 +79,7 @@ def tables(
 
 def show_table(table: "Table", console: Console) -> None:
     """Print a table, in several parts where its groups of columns do not fit beside each other."""
-    from vitol.tables import render
+    from vitol.table_print import render
 
     groups = list(dict.fromkeys(table.cells["group"]))
     title = table.title
@@ -103,7 +103,7 @@ def only(table: "Table", groups: list[str]) -> "Table":
 
 def natural_width(table: "Table") -> int:
     """Characters that a table's columns need, title and note left aside."""
-    from vitol.tables import render
+    from vitol.table_print import render
 
     grid = render(table)
     grid.title = grid.caption = None
