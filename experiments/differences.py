@@ -14,9 +14,10 @@ from experiments.params import Params
 from experiments.replicates import read_replicates
 from experiments.stage import scores_folder
 from vitol.accuracy import CLASSIFICATION, Measurement, paired_difference
+from vitol.measurements import GAUSSIAN
 
 METRICS = ("MaxBoxAccV2", "GTKnownLoc", "GTKnownLocV1", "Top1Loc", "Top1Cls")
-MAP_PAIRS = (("GAR", "AR"), ("LRP", "AR"), ("LRP", "GAR"), *((name, "Gaussian") for name in METHODS))
+MAP_PAIRS = (("GAR", "AR"), ("LRP", "AR"), ("LRP", "GAR"), *((name, GAUSSIAN) for name in METHODS))
 # What every rival stands against: the paper's two methods, and what they are without p-ADL.
 CHALLENGERS = (("mmp", "GAR"), ("mmp", "LRP"), ("baseline", "GAR"))
 MODEL_PAIRS = (("control", "baseline"), ("mmp", "control"), ("mpm", "control"), ("mmp", "mpm"))
@@ -48,7 +49,7 @@ def pairs(models: list[str]) -> Iterator[tuple[Side, Side]]:
                 yield Side(model, name), Side(rival, own)
         if "mmp" in models:
             yield Side("mmp", ""), Side(rival, "")
-        yield Side(rival, own), Side(rival, "Gaussian")
+        yield Side(rival, own), Side(rival, GAUSSIAN)
 
 
 def grid_differences(params: Params) -> pd.DataFrame:

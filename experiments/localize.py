@@ -31,7 +31,7 @@ from vitol.datasets.splits import TEST_CUT, VAL_CUT, Split, read_split
 from vitol.floors import full_image_ious, gaussian_ious
 from vitol.logits import label_ranks, read_logits
 from vitol.mask_folder import MaskReader
-from vitol.measurements import COLUMNS
+from vitol.measurements import COLUMNS, FLOORS
 from vitol.pxap import measure_pxap, pixel_counts, scale_mask
 from vitol.rectangles import SIZE
 
@@ -65,7 +65,7 @@ def score_maps(folder: Path, model: str, split: Split, progress: Progress) -> di
             again = best_ious_of_maps(maps, split.sizes[wrong], boxes, names=names, largest=False)
             predicted[wrong] = again.all
         scored[file] = Localizations(curves.all, curves.largest, predicted, **classes)
-    for floor, ious in (("Gaussian", gaussian_ious), ("Full image", full_image_ious)):
+    for floor, ious in zip(FLOORS, (gaussian_ious, full_image_ious), strict=True):
         curves = ious(split.sizes, split.boxes)
         scored[floor] = Localizations(curves.all, curves.largest, curves.all, **classes)
     return scored

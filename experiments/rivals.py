@@ -19,10 +19,10 @@ from experiments.summary import markdown, signed
 from experiments.tabulate import COMMITTED
 from vitol.atomic import atomic_file
 from vitol.cams.about import RIVALS
-from vitol.measurements import ENDS, mean_over_seeds, read_scores
+from vitol.measurements import ENDS, FLOORS, GAUSSIAN, mean_over_seeds, read_scores
 from vitol.paper import read_published
 from vitol.readings import ORACLE_PER_IOU, VALIDATION
-from vitol.tables import FLOORS, NOT_RUN, PAPER_DATASETS, PRESET
+from vitol.tables import NOT_RUN, PAPER_DATASETS, PRESET
 
 PAGE = COMMITTED / "rivals.md"
 HEADLINE = "MaxBoxAccV2"
@@ -182,7 +182,7 @@ class Run:
             own = (key, RIVALS[key].title)
             for policy in (ORACLE_PER_IOU, VALIDATION):
                 against = [(challenger, own) for challenger in CHALLENGERS]
-                cells = (self.difference(a, b, policy) for a, b in [*against, (own, (key, "Gaussian"))])
+                cells = (self.difference(a, b, policy) for a, b in [*against, (own, (key, GAUSSIAN))])
                 lines.append((own[1], policy, *cells))
         return markdown(lines)
 

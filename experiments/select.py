@@ -5,8 +5,8 @@
     python -m experiments.select mini small --rivals all   # what `make rivals` does
     python -m experiments.select mini small                # back to the embedded data set
 
-Only the lines of the grid, of the seeds and of the processes are written anew; comments stay. The result is checked
-before it replaces the file. Prints what the paper has for this cell.
+The lines of the grid, of the seeds and of the processes are written anew, whatever stood there; the rest stays,
+comments as well. The result is checked before it replaces the file. Prints what the paper has for this cell.
 """
 
 from __future__ import annotations
@@ -73,8 +73,8 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("backbone", choices=known.backbones)
     parser.add_argument("--variants", nargs="*", choices=VARIANTS, help="fine-tuned models; all if not given")
     parser.add_argument("--rivals", nargs="*", choices=(ALL, *RIVALS), default=[], help="none if not given")
-    parser.add_argument("--seeds", nargs="+", type=int)
-    parser.add_argument("--processes", type=int, help="one a GPU")
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="0 if not given")
+    parser.add_argument("--processes", type=int, default=1, help="one a GPU; 1 if not given")
     given = parser.parse_args(arguments)
     source = EMBEDDED.get(given.dataset, (REGISTERED / f"{given.dataset}.json").as_posix())
     trained = known.datasets[given.dataset].finetune is not None
@@ -87,11 +87,9 @@ def main(arguments: list[str] | None = None) -> None:
         "grid.models": f"[{', '.join(['baseline', *variants])}]",
         "grid.rivals": f"[{', '.join(rivals)}]",
         "grid.scored": f"[{', '.join(['baseline', *variants, *rivals])}]",
+        "seeds": str(given.seeds),
+        "processes": str(given.processes),
     }
-    if given.seeds:
-        values["seeds"] = str(given.seeds)
-    if given.processes:
-        values["processes"] = str(given.processes)
     text = with_values(PARAMS.read_text(encoding="utf-8"), values)
     params = check_params(text, PARAMS)
     with atomic_file(PARAMS) as partial:

@@ -12,11 +12,11 @@ from experiments.stage import console
 from experiments.tabulate import COMMITTED
 from vitol.accuracy import POLICIES
 from vitol.datasets.splits import TEST_CUT
-from vitol.measurements import read_scores
+from vitol.measurements import FLOORS, read_scores
 from vitol.tables import NOT_RUN, headline
 
 RUNS = ("mini", "cub20-deit_tiny", "ilsvrc300-deit_tiny", "tinyimagenet12-tiny64")
-MAPS = ("AR", "GAR", "LRP", "Gaussian", "Full image")
+MAPS = ("AR", "GAR", "LRP", *FLOORS)
 
 
 def summary(folder: Path = COMMITTED) -> str:

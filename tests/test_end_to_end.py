@@ -368,6 +368,32 @@ def test_comparison_tells_identical_close_and_lost_measurements_apart(project):
     }
     assert compared["difference"].iloc[0] == pytest.approx(7)
     assert compare.differences(moved.assign(dataset="other"), frame, 5.0).empty
+    assert set(compare.differences(frame, frame[frame["variant"] != "padl"], 5.0)["variant"]) == {
+        "baseline",
+        "control",
+    }
+
+
+def test_a_run_is_compared_with_every_committed_one_of_its_models(project, monkeypatch, tmp_path, capsys):
+    monkeypatch.chdir(project)
+    monkeypatch.setattr(compare, "COMMITTED", tmp_path)
+    monkeypatch.setattr(compare, "FILE", tmp_path / "compared.csv")
+    params = tabulate.read_params().model_copy(update={"committed": ["moved", "other"]})
+    monkeypatch.setattr(compare, "read_params", lambda: params)
+    frame = tabulate.grid_measurements(params)
+    runs = {"moved": frame.assign(value=(frame["value"] + 7) % 100), "other": frame.assign(dataset="other")}
+    for name, committed in runs.items():
+        (tmp_path / name).mkdir()
+        committed.to_csv(tmp_path / name / "measurements.csv", index=False)
+    compare.main()
+    shown = capsys.readouterr().out
+    assert f"{len(frame)} beyond" in shown and "other" not in shown
+    assert f"The furthest 20 of {len(frame)}" in " ".join(shown.split())
+    assert len(read_scores(tmp_path / "compared.csv")) == len(frame)
+
+    monkeypatch.setattr(compare, "read_params", lambda: params.model_copy(update={"committed": ["other"]}))
+    compare.main()
+    assert "no committed run (other) has a model of this grid" in capsys.readouterr().out
 
 
 def test_a_committed_run_that_does_not_exist_is_named(project, monkeypatch):

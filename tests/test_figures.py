@@ -11,9 +11,9 @@ from matplotlib.text import Text
 
 from vitol import figures
 from vitol.figures import subset_figure, table_figure
-from vitol.measurements import COLUMNS
+from vitol.measurements import COLUMNS, FLOORS
 from vitol.paper import read_published
-from vitol.tables import FLOORS, Table, build_table
+from vitol.tables import Table, build_table
 
 LOCALIZATION = (
     "MaxBoxAccV2",

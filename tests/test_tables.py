@@ -453,6 +453,10 @@ def test_scores_survive_the_way_through_a_file(tmp_path, published):
         ({"variant": "control", "position": "MMp"}, "row 1 .*: position is 'MMp'"),
         ({"preset": ""}, "row 1 .*: preset is ''; needed: a preset for AR, GAR and LRP"),
         ({"map": "Gaussian", "preset": "release"}, "row 1 .*: preset is 'release'"),
+        (
+            {"variant": "cam", "position": "", "map": "CAM"},
+            "row 1 .*: preset is 'release'; needed: .* rivals",
+        ),
         ({"map": "", "preset": ""}, "row 1 .*: map is ''; needed: '' for Top1Cls and Top5Cls, a map's"),
         ({"metric": "Top5Cls", "policy": ""}, "row 1 .*: map is 'GAR'; needed: '' for Top1Cls and Top5Cls"),
         (

@@ -17,13 +17,13 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vitol.measurements import mean_over_seeds, span, validate_measurements
-from vitol.tables import FLOORS, NOT_RUN, POLICY, PRESET, Table
+from vitol.measurements import FLOORS, FULL_IMAGE, GAUSSIAN, mean_over_seeds, span, validate_measurements
+from vitol.tables import NOT_RUN, POLICY, PRESET, Table
 
 MAP_COLOURS = {"AR": "#0072B2", "GAR": "#D55E00", "LRP": "#009E73"}  # told apart by colour-blind eyes
 PLAIN, QUIET = "#333333", "#8C8C8C"
 _TRAININGS = {"baseline": ("baseline", "o"), "control": ("control", "s"), "padl": ("p-ADL", "^")}
-_DASHES: dict[str, tuple] = {"Gaussian": (0, (5, 2)), "Full image": (0, (1, 1.2))}
+_DASHES: dict[str, tuple] = {GAUSSIAN: (0, (5, 2)), FULL_IMAGE: (0, (1, 1.2))}
 # Metrics shown as a small mark below that of another.
 _COMPANIONS = {"GTKnownLocV1": ("GTKnownLoc", "x"), "PredictedLoc": ("GTKnownLoc", "+")}
 STYLE = {

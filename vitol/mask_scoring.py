@@ -16,9 +16,10 @@ import pandas as pd
 from vitol.datasets.faults import Fault
 from vitol.datasets.splits import Split
 from vitol.masks import Masks
+from vitol.measurements import FLOORS
 from vitol.pxap import BINS, measure_pxap, pixel_counts, scale_mask
 from vitol.rectangles import SIZE
-from vitol.scored_maps import FLOORS, MAPS, Options, ScoredMaps, look_through, open_maps
+from vitol.scored_maps import MAPS, Options, ScoredMaps, look_through, open_maps
 from vitol.scores import MethodScores, Scores, comparisons
 from vitol.split_masks import SplitMaskReader
 from vitol.views import COLUMNS

@@ -16,6 +16,9 @@ COLUMNS = [*TEXT_COLUMNS, "value", "ci_low", "ci_high", "n_images", "seed"]
 BOX_METRICS = ["MaxBoxAccV2", "IoU30", "IoU50", "IoU70"]
 TOP1_METRICS = ["Top1Loc", "GTKnownLoc", "GTKnownLocV1", "PredictedLoc", "Top1Cls"]
 MORE_METRICS = ["Top5Loc", "Top5Cls", "PxAP"]
+# Maps that never look at the image, and their titles.
+GAUSSIAN, FULL_IMAGE = "Gaussian", "Full image"
+FLOORS = {GAUSSIAN: "Centred Gaussian", FULL_IMAGE: "Full image"}
 _KNOWN = {
     "variant": ["", "baseline", "control", "padl", *RIVALS],
     "position": ["", "MMp", "MpM"],
@@ -49,7 +52,10 @@ def validate_measurements(frame: pd.DataFrame) -> None:
         kinds, need = ("iu", "whole numbers") if column in whole else ("iuf", "numbers")
         if frame[column].dtype.kind not in kinds:
             raise ValueError(f"measurements: {column} is of type {frame[column].dtype}; it needs {need}")
-    of_class, of_model = frame["metric"].isin(["Top1Cls", "Top5Cls"]), frame["map"].isin(["AR", "GAR", "LRP"])
+    of_class = frame["metric"].isin(["Top1Cls", "Top5Cls"])
+    no_preset = frame["map"].isin(["", *FLOORS]) | frame["variant"].isin(list(RIVALS))
+    need_preset = frame["map"].isin(["AR", "GAR", "LRP"]) & ~no_preset
+    wrong_preset = (no_preset & (frame["preset"] != "")) | (need_preset & (frame["preset"] == ""))
     without = of_class | (frame["metric"] == "PxAP")
     in_place = (frame["variant"] == "padl") == (frame["position"] != "")
     repeated = frame.duplicated([*TEXT_COLUMNS, "n_images", "seed"])
@@ -68,7 +74,7 @@ def validate_measurements(frame: pd.DataFrame) -> None:
             "policy",
             "'' for Top1Cls, Top5Cls and PxAP, a policy for others",
         ),
-        (of_model != (frame["preset"] != ""), "preset", "a preset for AR, GAR and LRP, '' for others"),
+        (wrong_preset, "preset", "a preset for AR, GAR and LRP, '' for floors and rivals"),
         (frame["ci_low"] > frame["ci_high"], "ci_low", "at most ci_high"),
         (frame["n_images"] < 1, "n_images", "at least 1"),
         (repeated, "value", "one row a score, but an earlier row has this one"),

@@ -16,12 +16,11 @@ from vitol.accuracy import POLICIES
 from vitol.cams.about import RIVALS
 from vitol.datasets.splits import TEST_CUT
 from vitol.figures import PLAIN, STYLE, save_png
-from vitol.measurements import mean_over_seeds
-from vitol.tables import FLOORS
+from vitol.measurements import FLOORS, FULL_IMAGE, GAUSSIAN, mean_over_seeds
 
 METRICS = ("MaxBoxAccV2", "GTKnownLoc", "GTKnownLocV1", "Top1Loc", "Top5Loc", "PredictedLoc")
 PLOTTED = ("MaxBoxAccV2", "GTKnownLoc", "Top1Loc")
-MAPS, GAUSSIAN = ("AR", "GAR", "LRP"), "Gaussian"
+MAPS = ("AR", "GAR", "LRP")
 MARKS = {  # by policy: colour and mark
     "oracle-per-iou": ("#0072B2", "o"),
     "oracle-single": ("#56B4E9", "s"),
@@ -69,7 +68,7 @@ def policy_figure(measurements: pd.DataFrame, dataset: str, backbone: str, path:
     """
     table = policy_table(measurements)
     table = table[
-        (table["dataset"] == dataset) & (table["backbone"] == backbone) & (table["map"] != "Full image")
+        (table["dataset"] == dataset) & (table["backbone"] == backbone) & (table["map"] != FULL_IMAGE)
     ]
     # The images that every policy was read on.
     subset = TEST_CUT if TEST_CUT in set(table["subset"]) else "all"

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from vitol.datasets.splits import Split
+from vitol.measurements import FLOORS
 from vitol.readings import FIXED, POLICIES, VALIDATION
-from vitol.scored_maps import FLOORS
 from vitol.wording import counted
 
 if TYPE_CHECKING:

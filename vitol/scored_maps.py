@@ -24,8 +24,8 @@ from vitol.logits import label_ranks, read_logits
 from vitol.map_folder import MapFolder, MapReader
 from vitol.map_traps import Traps
 from vitol.masks import Masks
+from vitol.measurements import FLOORS, FULL_IMAGE
 
-GAUSSIAN, FULL_IMAGE = FLOORS = ("Gaussian", "Full image")
 MAPS, PREDICTED = "maps", "predicted maps"
 
 Progress = Callable[[str, int, int], object]
@@ -167,7 +167,7 @@ def score_maps(
         # The floors are no classifiers; with one classifier for all methods they can borrow its answers.
         shared = len(ranks) == len(files) and len({of.logits for of in files.values()}) == 1
         rank = next(iter(ranks.values()))[members] if shared else None
-        for name, floor in ((GAUSSIAN, gaussian_ious), (FULL_IMAGE, full_image_ious)):
+        for name, floor in zip(FLOORS, (gaussian_ious, full_image_ious), strict=True):
             of_floor = floor(kept.sizes, kept.boxes)
             predicted = of_floor if any(kind == PREDICTED for _, kind in readers) else None
             scored.found[name] = _localizations(of_floor, predicted, rank)

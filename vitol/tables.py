@@ -22,6 +22,7 @@ from vitol.measurements import (
     BOX_METRICS,
     COLUMNS,
     ENDS,
+    FLOORS,
     TOP1_METRICS,
     mean_over_seeds,
     need_columns,
@@ -30,7 +31,6 @@ from vitol.measurements import (
 )
 
 PUBLISHED_COLUMNS = [*COLUMNS, "method", "row", "source", "locator", "note"]
-FLOORS = {"Gaussian": "Centred Gaussian", "Full image": "Full image"}
 PRESET, POLICY = "release", "oracle-per-iou"  # what made the paper's numbers
 NOT_RUN = "not run"
 PAPER_DATASETS = {"ilsvrc": ("ImageNet", 50_000), "cub": ("CUB", 5_794)}
