@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from vitol.cams import has as has_module
+from vitol import batches
 from vitol.cams.acol import ACoL
 from vitol.cams.adl import ADL
 from vitol.cams.cam import CAM
@@ -230,7 +230,7 @@ def test_processes_hide_in_their_shares_what_one_hides_in_the_batch(monkeypatch)
     torch.manual_seed(4)
     whole = model.hide(images)
     for process in range(2):
-        monkeypatch.setattr(has_module, "this_process", lambda process=process: (process, 2))
+        monkeypatch.setattr(batches, "this_process", lambda process=process: (process, 2))
         torch.manual_seed(4)
         assert torch.equal(model.hide(images[process::2]), whole[process::2])
 

@@ -49,6 +49,13 @@ def test_lambda_0_drops_every_token_that_is_not_negative_where_the_maximum_is_po
     assert torch.equal(drop_mask(given, 0.0).squeeze(-1) == 0, given.mean(dim=-1) >= 0)
 
 
+def test_half_precision_is_compared_in_single():
+    given = torch.tensor([[[1.0, 1.0], [0.9023, 0.8984], [0.9, 0.9]]]).bfloat16()
+    # In bfloat16 the limit, 0.9, and both smaller means would be 0.8984, and the last token dropped, too.
+    assert drop_mask(given, 0.9).flatten().tolist() == [0, 0, 1]
+    assert drop_mask(given, 0.9).dtype == importance_map(given).dtype == torch.bfloat16
+
+
 def test_the_class_token_counts_like_any_other():
     given = tokens(batch=1).abs()
     given[0, 0] = 100

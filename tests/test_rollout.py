@@ -3,7 +3,13 @@ import pytest
 import reference
 import torch
 
-from vitol.rollout import Rollout, attention_rollout, fuse_heads, gradient_attention_rollout
+from vitol.rollout import (
+    Rollout,
+    attention_rollout,
+    fuse_heads,
+    gar_transition,
+    gradient_attention_rollout,
+)
 
 
 def stack(blocks: int, batch: int = 2, heads: int = 3, count: int = 4, seed: int = 0):
@@ -127,3 +133,10 @@ def test_half_precision_is_carried_in_single():
     halves = [[matrix.bfloat16() for matrix in matrices] for matrices in (attention, gradients)]
     assert attention_rollout(halves[0], unit()).dtype == torch.float32
     assert gradient_attention_rollout(*halves, unit()).dtype == torch.float32
+
+
+def test_products_that_half_precision_has_no_number_for_count():
+    matrix, gradient = torch.full((1, 1, 2, 2), 1e-3), torch.full((1, 1, 2, 2), 1e-5)
+    torch.testing.assert_close(
+        gar_transition(matrix.half(), gradient.half()), (matrix * gradient)[0], rtol=0.01, atol=0
+    )

@@ -7,6 +7,7 @@ from toy import OPTIONS, RECIPE, toy_split, train_toy, weights
 
 from vitol.datasets.images import MEAN, STD, SplitImages, TrainImages, normalise
 from vitol.models import create_model
+from vitol.padl import insert_padl
 from vitol.precision import precision_on
 from vitol.recipe import Recipe
 from vitol.training import top1, train
@@ -72,6 +73,19 @@ def test_bfloat16_is_used_where_it_is_computed_in_hardware_and_float32_elsewhere
         for p in ("fp32", "bf16")
     )
     assert torch.equal(wide, asked) != supported
+
+
+def test_looking_at_validation_images_changes_no_weight(split, tmp_path):
+    def trained(validation: SplitImages | None) -> torch.Tensor:
+        torch.manual_seed(0)
+        model = create_model("vit_tiny_patch16_224", 2, options=OPTIONS)
+        with insert_padl(model, "MMp"):
+            list(
+                train(model, TrainImages(split, tmp_path, 16, 18, 0), Recipe(**RECIPE), validation=validation)
+            )
+        return weights(model)
+
+    assert torch.equal(trained(None), trained(SplitImages(split, tmp_path, 16)))
 
 
 def test_without_validation_images_the_log_says_so(split, tmp_path):

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import torch
+import torch.distributed as dist
+from torch import Tensor
 from torch.utils.data import BatchSampler, RandomSampler, Sampler
 
 
@@ -53,3 +55,19 @@ class SharedBatches(Sampler[list[int]]):
         for number, batch in enumerate(self._batches):
             if number >= self.first:
                 yield batch[self._process :: self._processes]
+
+
+def this_process() -> tuple[int, int]:
+    """Number of this process, from 0, and of those that share every batch."""
+    shared = dist.is_available() and dist.is_initialized()
+    return (dist.get_rank(), dist.get_world_size()) if shared else (0, 1)
+
+
+def own_draws(images: int, *shape: int) -> Tensor:
+    """Uniform draws from [0, 1) for this process's images of a batch, (images, *shape), from torch's CPU generator.
+
+    Every process draws for the whole batch and takes the rows of its own images, as `SharedBatches` deals them out, so
+    that an image's draws are the same for any number of processes.
+    """
+    process, processes = this_process()
+    return torch.rand(processes * images, *shape)[process::processes]

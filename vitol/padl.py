@@ -10,9 +10,10 @@ from types import TracebackType
 from typing import Literal, get_args
 
 import torch
-import torch.distributed as dist
 from torch import Tensor, nn
 
+from vitol.batches import own_draws
+from vitol.precision import wide_type
 from vitol.tokens import prefix_tokens
 
 Position = Literal["MMp", "MpM"]
@@ -26,9 +27,9 @@ def mean_activation(tokens: Tensor) -> Tensor:
         tokens: Block output O, those that take part: by footnote 1 of the paper the class token too, (B, N, D).
 
     Returns:
-        mu_att, (B, N, 1).
+        mu_att, (B, N, 1), at least float32: in bfloat16 neighbouring values near the limit of Eq. 5 would be equal.
     """
-    return tokens.mean(dim=-1, keepdim=True)
+    return tokens.mean(dim=-1, keepdim=True, dtype=wide_type(tokens))
 
 
 def importance_map(tokens: Tensor) -> Tensor:
@@ -38,12 +39,12 @@ def importance_map(tokens: Tensor) -> Tensor:
         tokens: Block output, those that take part, (B, N, D).
 
     Returns:
-        M_imp, in (0, 1), (B, N, 1). Differentiable.
+        M_imp, in (0, 1), (B, N, 1), of the tokens' type. Differentiable.
 
     >>> importance_map(torch.tensor([[[0.0], [2.0]]])).squeeze()
     tensor([0.5000, 0.8808])
     """
-    return mean_activation(tokens).sigmoid()
+    return mean_activation(tokens).sigmoid().to(tokens.dtype)
 
 
 def drop_mask(tokens: Tensor, threshold: float) -> Tensor:
@@ -119,8 +120,7 @@ class PatchAttentionDropout(nn.Module):
             # Drawn where Python can look at it without waiting for a GPU, so that only one of the two is made.
             dropped = torch.rand(1).item() < self.drop_rate
             return tokens * (drop_mask(tokens, self.drop_threshold) if dropped else importance_map(tokens))
-        process, processes = this_process()
-        draws = torch.rand(processes * len(tokens), 1, 1)[process::processes].to(tokens.device)
+        draws = own_draws(len(tokens), 1, 1).to(tokens.device)
         mask = drop_mask(tokens, self.drop_threshold)
         return tokens * torch.where(draws < self.drop_rate, mask, importance_map(tokens))
 
@@ -130,16 +130,6 @@ class PatchAttentionDropout(nn.Module):
             f"drop_rate={self.drop_rate}, drop_threshold={self.drop_threshold}, per_image={self.per_image}, "
             f"spared={self.spared}"
         )
-
-
-def this_process() -> tuple[int, int]:
-    """Number of this process, from 0, and of those that share every batch.
-
-    They draw the same numbers, for the whole batch, of which process r of p has the images r, r + p, r + 2p, ... (see
-    `vitol.batches`).
-    """
-    shared = dist.is_available() and dist.is_initialized()
-    return (dist.get_rank(), dist.get_world_size()) if shared else (0, 1)
 
 
 class InsertedPADL:

@@ -15,6 +15,7 @@ from torch.func import functional_call
 
 from vitol.attention import CaptureError, capture_attention
 from vitol.methods import ABOUT, Method
+from vitol.precision import no_tf32
 from vitol.propagation import Propagation, exact_arithmetic
 from vitol.relevance import CHEFER, attn_lrp
 from vitol.rivals import class_attention, legrad, token_grad_cam
@@ -57,7 +58,7 @@ def score_directly(
         from_tokens=bool(of["gradcam"]),
         activations=bool(of["gradcam"] or of["legrad"]),
     )
-    with capture_of as capture, torch.set_grad_enabled(bool(by_gradient)):
+    with no_tf32(), capture_of as capture, torch.set_grad_enabled(bool(by_gradient)):
         logits = _class_scores(model, model(images))
         attention = capture.matrices(len(images), tokens)
         _check_start(methods, len(attention))

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from vitol.models import unfused_attention
 
@@ -39,3 +41,26 @@ def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Autocast to bfloat16 for precision "bf16" where the device has it, none for "fp32"."""
     enabled = precision_on(device, precision) == "bf16"
     return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
+
+
+@contextmanager
+def no_tf32() -> Iterator[None]:
+    """No TF32 until the `with` is left: by default torch lets convolutions on GPUs round float32 to its ten bits."""
+    cuda, cudnn, cpu = torch.backends.cuda.matmul, torch.backends.cudnn, torch.backends.mkldnn
+    backends: list[Any] = [cuda, getattr(cudnn, "conv", None), getattr(cpu, "matmul", None)]
+    with ExitStack() as undo:
+        for backend in backends:
+            if hasattr(backend, "fp32_precision"):
+                undo.callback(setattr, backend, "fp32_precision", backend.fp32_precision)
+                backend.fp32_precision = "ieee"
+        if not hasattr(cuda, "fp32_precision"):  # torch before 2.9
+            undo.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
+            torch.set_float32_matmul_precision("highest")
+            undo.callback(setattr, cudnn, "allow_tf32", cudnn.allow_tf32)
+            cudnn.allow_tf32 = False
+        yield
+
+
+def wide_type(tensor: Tensor) -> torch.dtype:
+    """The tensor's type, but no half precision: what is summed or compared is in float32 at least."""
+    return torch.promote_types(tensor.dtype, torch.float32)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
 from vitol.attention import CaptureError
+from vitol.precision import no_tf32
 from vitol.relevance import Rules, product_parts, stabilised_ratio
 from vitol.ruled_functions import Rule, RuledFunction, RuledLinear, depends, linear_arguments
 
@@ -167,17 +168,7 @@ class Propagation(TorchFunctionMode):
 @contextmanager
 def exact_arithmetic(device: torch.device) -> Iterator[None]:
     """No autocast and no TF32 until the `with` is left: relevance divides by sums that may be close to zero."""
-    cuda, cudnn, cpu = torch.backends.cuda.matmul, torch.backends.cudnn, torch.backends.mkldnn
-    backends: list[Any] = [cuda, getattr(cudnn, "conv", None), getattr(cpu, "matmul", None)]
-    with ExitStack() as undo:
-        for backend in backends:
-            if hasattr(backend, "fp32_precision"):
-                undo.callback(setattr, backend, "fp32_precision", backend.fp32_precision)
-                backend.fp32_precision = "ieee"
-        if not hasattr(cuda, "fp32_precision"):  # torch before 2.9
-            undo.callback(torch.set_float32_matmul_precision, torch.get_float32_matmul_precision())
-            torch.set_float32_matmul_precision("highest")
-        undo.enter_context(torch.autocast(device.type, enabled=False))
+    with no_tf32(), torch.autocast(device.type, enabled=False):
         yield
 
 

@@ -10,7 +10,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
-from vitol.rollout import fuse_heads, wide_type
+from vitol.precision import wide_type
+from vitol.rollout import fuse_heads
 
 
 def class_attention(attention: Tensor, row: Tensor) -> Tensor:

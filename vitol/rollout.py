@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from vitol.methods import Clamp, HeadFusion
+from vitol.precision import wide_type
 
 
 class Rollout:
@@ -67,9 +68,9 @@ def gar_transition(attention: Tensor, gradient: Tensor, clamp: Clamp = "heads") 
     Returns:
         (B, N, N), non-negative, at least float32.
     """
-    if clamp == "heads":
-        return fuse_heads((attention * gradient).relu_())
-    return fuse_heads(attention * gradient).relu_()
+    # Widened before the product: in float16 what is below 6e-8 would be 0.
+    product = attention.to(wide_type(attention)) * gradient
+    return fuse_heads(product.relu_()) if clamp == "heads" else fuse_heads(product).relu_()
 
 
 def lrp_transition(gradient: Tensor, relevance: Tensor) -> Tensor:
@@ -138,8 +139,3 @@ def gradient_attention_rollout(
     for block, (a, g) in reversed(list(enumerate(zip(attention, gradients, strict=True)))):
         rollout.multiply(block, gar_transition(a, g, clamp))
     return rollout.row
-
-
-def wide_type(tensor: Tensor) -> torch.dtype:
-    """The tensor's type, but no half precision: sums over many blocks are carried in float32 at least."""
-    return torch.promote_types(tensor.dtype, torch.float32)

@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader, Subset
 
 from vitol.batches import SharedBatches
 from vitol.datasets.images import SplitImages, TrainImages, normalise
-from vitol.precision import attention_for, autocast
+from vitol.precision import attention_for, autocast, no_tf32
 from vitol.processes import shared_gradients, team
 from vitol.recipe import Recipe
 from vitol.snapshots import Position, SnapshotError, Snapshots
@@ -153,10 +153,11 @@ def train(
                 group["lr"] = rate_of(epoch, losses.steps + 1)
             labels = labels.to(device, non_blocking=True)
             inputs = normalise(batch.to(device, non_blocking=True))
-            with autocast(device, recipe.precision), attention_for(model, device, recipe.precision):
-                loss, logits = objective(parallel, inputs, labels, recipe.label_smoothing)
             optimizer.zero_grad(set_to_none=True)
-            loss.backward()
+            with no_tf32():
+                with autocast(device, recipe.precision), attention_for(model, device, recipe.precision):
+                    loss, logits = objective(parallel, inputs, labels, recipe.label_smoothing)
+                loss.backward()
             if recipe.clip_norm:
                 nn.utils.clip_grad_norm_(model.parameters(), recipe.clip_norm)
             optimizer.step()
@@ -267,8 +268,13 @@ def top1(model: nn.Module, images: SplitImages, recipe: Recipe, workers: int = 0
     own = Subset(images, range(processes.process_index, len(images), processes.num_processes))
     model.eval()
     right = torch.zeros((), dtype=torch.long, device=device)
-    for batch, labels in DataLoader(own, batch_size=4 * recipe.batch_size, num_workers=workers):
-        with autocast(device, recipe.precision):
+    # With a generator of its own: a loader draws a number even when it shuffles nothing, and looking at validation
+    # images would change p-ADL's draws of the next epoch.
+    loader = DataLoader(
+        own, batch_size=4 * recipe.batch_size, num_workers=workers, generator=torch.Generator()
+    )
+    for batch, labels in loader:
+        with no_tf32(), autocast(device, recipe.precision):
             logits: Tensor = model(normalise(batch.to(device)))
         right += (logits.argmax(dim=1) == labels.to(device)).sum()
     return 100 * int(processes.reduce(right, "sum")) / len(images)

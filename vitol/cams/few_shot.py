@@ -21,7 +21,7 @@ from vitol.cams.skeleton import Features, Localizer, class_head
 from vitol.cams.transformer import network_features
 from vitol.datasets.images import TrainImages
 from vitol.datasets.splits import Split
-from vitol.rollout import wide_type
+from vitol.precision import wide_type
 
 
 class FewShot(Localizer):

@@ -5,11 +5,10 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
+from vitol.batches import own_draws
 from vitol.cams.skeleton import Features, Localizer
-from vitol.padl import this_process
 
 
 class HaS(Localizer):
@@ -61,9 +60,7 @@ class HaS(Localizer):
         Args:
             images: Normalised, (B, 3, H, W).
         """
-        process, processes = this_process()
-        draws = torch.rand(processes * len(images), self.grid, self.grid)[process::processes]
-        hidden = draws.to(images.device) < self.drop_rate
+        hidden = own_draws(len(images), self.grid, self.grid).to(images.device) < self.drop_rate
         for dim, size in ((1, images.shape[2]), (2, images.shape[3])):
             hidden = hidden.repeat_interleave(-(-size // self.grid), dim).narrow(dim, 0, size)
         return images.masked_fill(hidden[:, None], 0)

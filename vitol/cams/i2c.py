@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from vitol.batches import own_draws
 from vitol.cams.skeleton import Features, Localizer, chosen, rescaled
-from vitol.padl import this_process
 
 
 class I2C(Localizer):
@@ -123,8 +123,7 @@ def object_pixels(maps: Tensor, threshold: float, count: int) -> Tensor:
     """
     scores = rescaled(maps).flatten(1)
     inside = scores >= threshold * scores.amax(dim=1, keepdim=True)
-    process, processes = this_process()
-    draws = torch.rand(processes * len(scores), scores.shape[1])[process::processes].to(scores.device)
+    draws = own_draws(len(scores), scores.shape[1]).to(scores.device)
     order = draws.masked_fill(~inside, -1).argsort(dim=1, descending=True)
     turns = torch.arange(count, device=scores.device) % inside.sum(dim=1, keepdim=True)
     return order.gather(1, turns)

@@ -15,7 +15,7 @@ from torch.nn import functional as F
 
 from vitol.cams.skeleton import Features, Localizer
 from vitol.cams.stages import from_the_front
-from vitol.rollout import wide_type
+from vitol.padl import drop_mask
 
 
 class MEIL(Localizer):
@@ -93,7 +93,7 @@ class MEIL(Localizer):
 
 
 def erased(features: Tensor, gamma: float) -> Tensor:
-    """Features that are 0 wherever their mean over the channels reaches gamma times the image's maximum.
+    """Features that are 0 wherever their mean over the channels reaches gamma times the image's maximum: p-ADL's Eq. 5.
 
     With a negative maximum and gamma below 1 nothing is erased. The mask carries no gradient.
 
@@ -104,5 +104,5 @@ def erased(features: Tensor, gamma: float) -> Tensor:
     >>> erased(torch.tensor([[[[1.0, 4.0, 3.0]]]]), gamma=0.7)
     tensor([[[[1., 0., 0.]]]])
     """
-    mean = features.detach().mean(dim=1, keepdim=True, dtype=wide_type(features))
-    return features * (mean < gamma * mean.amax(dim=(2, 3), keepdim=True))
+    mask = drop_mask(features.flatten(2).transpose(1, 2), gamma)
+    return features * mask.transpose(1, 2).unflatten(2, features.shape[2:])

@@ -22,7 +22,7 @@ from vitol.cams.skeleton import rescaled
 from vitol.cams.transformer import TransformerFeatures
 from vitol.cams.tscam import TSCAM, attention_map, class_token_row
 from vitol.models import unfused_attention
-from vitol.rollout import wide_type
+from vitol.precision import wide_type
 from vitol.tokens import prefix_tokens
 
 START = 0.002

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from vitol.attention import capture_attention
 from vitol.cams.skeleton import Localizer, chosen
 from vitol.cams.transformer import TransformerFeatures
-from vitol.rollout import fuse_heads, wide_type
+from vitol.precision import wide_type
+from vitol.rollout import fuse_heads
 from vitol.tokens import patch_grid, prefix_tokens
 
 
