@@ -9,9 +9,9 @@ import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -19,7 +19,7 @@ from experiments.stage import MAIN, RESULTS, console, data_folder
 from vitol import resumption
 from vitol.atomic import atomic_file
 from vitol.processes import team
-from vitol.resumption import files_digest, lock
+from vitol.resumption import files_digest, team_lock
 from vitol.snapshots import differing
 
 RESUME = RESULTS / "resume"
@@ -35,7 +35,7 @@ class Resume:
 
     def __init__(self) -> None:
         self._folders: list[Path] = []
-        self._locks: list[TextIO] = []
+        self._locks = ExitStack()
 
     def folder(self, name: str, settings: Mapping[str, Any]) -> tuple[Path, dict[str, Any]]:
         """The folder of a piece of work under these settings; settings that changed lead to another one.
@@ -56,15 +56,13 @@ class Resume:
         plain = TypeAdapter(dict[str, Any]).dump_python(dict(settings), mode="json")
         text = json.dumps(plain, indent=2, sort_keys=True) + "\n"
         folder = RESUME / f"{name}-{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+        if MAIN and not folder.is_dir():
+            for line in others(name, plain):
+                console.print(line)
+        self._locks.enter_context(team_lock(folder))
         if MAIN:
-            if not folder.is_dir():
-                for line in others(name, plain):
-                    console.print(line)
-            folder.mkdir(parents=True, exist_ok=True)
-            self._locks.append(lock(folder))
             with atomic_file(folder / SETTINGS) as partial:
                 partial.write_text(text, encoding="utf-8")
-        team().wait_for_everyone()
         self._folders.append(folder)
         return folder, plain
 
@@ -75,8 +73,7 @@ class Resume:
 
     def release(self) -> None:
         """Let other runs at the work."""
-        for held in self._locks:
-            held.close()
+        self._locks.close()
 
 
 @contextmanager

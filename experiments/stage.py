@@ -6,7 +6,6 @@ import argparse
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import time
@@ -29,6 +28,8 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 from rich.text import Text
+
+from vitol.atomic import atomic_folder
 
 RESULTS = Path("results")
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless", "pandas", "pillow")
@@ -75,15 +76,8 @@ def checkpoint_path(dataset: str, backbone: str, model: str, seed: int) -> Path:
     return models_folder(dataset, backbone, model) / f"seed{seed}.safetensors"
 
 
-@contextmanager
-def replaced(folder: Path) -> Iterator[Path]:
-    """Yield an empty folder to write to, which takes the folder's place at the end: all of it or nothing."""
-    partial = folder.with_name(folder.name + ".partial")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    yield partial
-    shutil.rmtree(folder, ignore_errors=True)
-    partial.rename(folder)
+replaced = atomic_folder
+"""How a stage writes a folder: all of it or nothing."""
 
 
 def options(description: str | None, *names: str) -> list[str]:

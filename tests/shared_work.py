@@ -19,12 +19,15 @@ from experiments.explain import make
 from experiments.mapping import make_maps
 from vitol import training
 from vitol.chunks import Chunks
+from vitol.classifier import train_classifier
 from vitol.datasets.images import SplitImages
+from vitol.datasets.layout import Layout
 from vitol.datasets.splits import Split
 from vitol.models import create_model
 from vitol.processes import start, team
 from vitol.recipe import Recipe
 from vitol.snapshots import Snapshots
+from vitol.training_inputs import TrainingData
 
 # A step an epoch, so that the epochs' losses are the steps'.
 RUNS = {
@@ -72,6 +75,18 @@ def main(folder: Path, out: Path) -> None:
         f"whole {key}": tensor for key, tensor in train_toy(split, folder, **BROKEN)[0].state_dict().items()
     }
     tensors |= {f"broken off {key}": tensor for key, tensor in broken_off(split, folder).state_dict().items()}
+    data = TrainingData("toy", Layout(("dark", "bright"), {"train": split}, folder), "")
+    train_classifier(
+        "vit_tiny_patch16_224",
+        data,
+        folder / f"classifier{team().num_processes}.safetensors",
+        several,
+        position="MMp",
+        scratch=True,
+        options=OPTIONS,
+        resize=18,
+        every_seconds=0,
+    )
     torch.manual_seed(0)
     model = create_model("vit_tiny_patch16_224", 2, options=OPTIONS).eval()
     chunks = Chunks(folder / f"chunks{team().num_processes}", 32, 6)

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
+import timm
 import torch
+from safetensors.torch import save_file
 from torch.nn import functional as F
 
 from vitol.cams.cam import CAM
 from vitol.cams.skeleton import Features, Localizer, chosen, rescaled
 from vitol.weight_files import CheckpointError
 
-NETWORK = {"architecture": "resnet10t", "options": {"channels": (4, 6, 8, 10), "stem_width": 4}}
+TOY = {"channels": (4, 6, 8, 10), "stem_width": 4}
+NETWORK = {"architecture": "resnet10t", "options": TOY}
 
 
 @pytest.fixture
@@ -97,8 +103,77 @@ def test_a_stage_that_is_not_there_is_refused(stage):
         Features("resnet10t", stage=stage)
 
 
-def test_a_network_without_weights_says_where_to_put_them(tmp_path):
+def saved(path: Path, architecture: str, **options: Any) -> dict[str, torch.Tensor]:
+    """The weights of a timm classifier, all of them written to a file."""
+    torch.manual_seed(1)
+    tensors = timm.create_model(architecture, **options).state_dict()
+    save_file(tensors, path)
+    return tensors
+
+
+@pytest.mark.parametrize("classes", [0, 7, 1000])
+def test_a_file_gives_all_features_their_weights_and_leaves_the_classifier_s(tmp_path, classes):
+    path = tmp_path / "network.safetensors"
+    tensors = saved(path, "resnet10t", **TOY, num_classes=classes)
+    own = Features(**NETWORK, weights=path).body.state_dict()
+    assert own.keys() == tensors.keys() - {"fc.weight", "fc.bias"}
+    assert all(torch.equal(tensor, tensors[name]) for name, tensor in own.items())
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options", "fault"),
+    [
+        ("resnet10t", {**TOY, "channels": (4, 6, 8, 12)}, r"layer4\.0\.bn1\.bias has shape \(12,\)"),
+        # The same names and shapes, and more blocks: timm would take it without a word.
+        (
+            "resnet18",
+            {**TOY, "stem_type": "deep_tiered", "avg_down": True},
+            r"layer1\.1\S* is not of this model",
+        ),
+        ("vit_tiny_patch16_224", {"depth": 1, "embed_dim": 12}, "bn1.bias is missing; .*; and .* more"),
+    ],
+)
+def test_a_file_of_another_network_is_refused(tmp_path, architecture, options, fault):
+    path = tmp_path / "foreign.safetensors"
+    saved(path, architecture, **options)
+    with pytest.raises(CheckpointError, match=rf"foreign\.safetensors does not fit ResNet: .*{fault}"):
+        Features(**NETWORK, weights=path)
+
+
+def test_half_a_classifier_is_a_fault(tmp_path):
+    path = tmp_path / "network.safetensors"
+    tensors = saved(path, "resnet10t", **TOY)
+    del tensors["fc.bias"]
+    save_file(tensors, path)
     with pytest.raises(
-        CheckpointError, match=r"put\s+resnet10t.safetensors into a folder and set VITOL_WEIGHTS"
+        CheckpointError, match=r"network\.safetensors does not fit ResNet: fc\.bias is missing$"
     ):
-        Features("resnet10t", weights=tmp_path / "none.safetensors")
+        Features(**NETWORK, weights=path)
+
+
+def test_pickled_weights_are_not_read(tmp_path):
+    with pytest.raises(CheckpointError, match=r"network\.pth is not a safetensors file"):
+        Features(**NETWORK, weights=tmp_path / "network.pth")
+
+
+def test_the_second_head_that_inception_s_files_have_is_left_out(tmp_path):
+    path = tmp_path / "network.safetensors"
+    tensors = saved(path, "resnet10t", **TOY)
+    save_file({**tensors, "AuxLogits.fc.weight": torch.zeros(3, 4)}, path)
+    own = Features(**NETWORK, weights=path).body.state_dict()
+    assert own and all(torch.equal(tensor, tensors[name]) for name, tensor in own.items())
+
+
+def test_a_network_without_weights_says_where_to_put_them(monkeypatch):
+    create = timm.create_model
+
+    def offline(*arguments, pretrained, **further):
+        if pretrained:
+            raise OSError("no route")
+        return create(*arguments, pretrained=False, **further)
+
+    monkeypatch.setattr(timm, "create_model", offline)
+    with pytest.raises(
+        CheckpointError, match=r"no route.*put resnet10t\.safetensors into a folder and set VITOL_WEIGHTS"
+    ):
+        Features("resnet10t", weights="hub")

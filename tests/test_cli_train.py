@@ -3,7 +3,11 @@
 import csv
 import json
 import shutil
+import sys
+from dataclasses import replace
 from pathlib import Path
+from types import ModuleType
+from typing import Any
 
 import pytest
 import timm
@@ -21,7 +25,7 @@ from vitol.cli import app
 from vitol.cli.train import Place, ScheduleName
 from vitol.datasets.register import register
 from vitol.datasets.splits import write_split
-from vitol.fitting import OWN_DRAWS
+from vitol.fitting import OWN_DRAWS, fit, split_digest
 from vitol.models import load_checkpoint, save_checkpoint
 from vitol.padl import POSITIONS
 from vitol.recipe import Recipe
@@ -66,6 +70,7 @@ def test_training_leaves_a_checkpoint_that_explain_and_export_take_with_its_reco
     assert record["padl"] == {**padl, "per_image": False, "class_token": True}
     assert record["recipe"]["epochs"] == 3 and record["recipe"]["decay_every"] == 3
     assert (record["weights"], record["seed"], record["options"]) == ("random", 0, OPTIONS)
+    assert (record["data"], record["val_cut"]) == (read_training_data(str(toy)).fingerprint, False)
     with made.with_suffix(".csv").open() as file:
         log = list(csv.DictReader(file))
     assert [row["epoch"] for row in log] == ["1", "2", "3"] and all(row["val_top1"] for row in log)
@@ -152,6 +157,90 @@ def test_interrupted_training_says_what_it_kept_and_the_same_command_ends_with_t
     assert file_digest(Path("cut.safetensors")) == file_digest(Path("whole.safetensors"))
     assert Path("cut.csv").read_bytes() == Path("whole.csv").read_bytes()
     assert not resume_folder(Path("cut.safetensors")).exists()
+
+
+def stopped_after_an_epoch(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    """Begin a training, in this process, and interrupt it when its first epoch is told of."""
+
+    def interrupt(*_: object) -> str:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vitol.fitting.epoch_in_words", interrupt)
+        assert run(*arguments, "--snapshot-every", "0").exit_code == 130
+
+
+def test_training_goes_on_only_with_the_same_images_and_says_what_they_were(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    split = toy_split(toy / "images")
+    box = torch.tensor([[1.0, 1.0, 20.0, 18.0]]).numpy()
+    write_split(type(split)(split.ids, split.labels, split.sizes, (box,) * len(split)), toy / "train")
+    shutil.rmtree(toy / "val")
+    whole, cut = (read_training_data("toy", val_cut=val_cut) for val_cut in (False, True))
+    assert (whole.fingerprint, whole.val_cut, cut.val_cut) == (cut.fingerprint, False, True)
+    assert (len(whole.train), len(cut.train)) == (32, 29)
+    turned = replace(whole.train, labels=1 - whole.train.labels)
+    digests = [split_digest(each) for each in (whole.train, whole.train, cut.train, turned)]
+    assert digests[0] == digests[1] and len(set(digests)) == 3
+
+    command = ("toy", *TINY, *QUICK, "--out", "made.safetensors")
+    stopped_after_an_epoch(monkeypatch, *command)
+    other = run(*command, "--val-cut")
+    assert other.exit_code == 1
+    assert "images was" in other.stderr and "val_cut was False and is True" in other.stderr
+    assert run(*command).exit_code == 0
+    assert run(*command[:-1], "cut.safetensors", "--val-cut").exit_code == 0
+    records = [load_checkpoint(Path(name))[1] for name in ("made.safetensors", "cut.safetensors")]
+    assert [record["val_cut"] for record in records] == [False, True]
+    assert records[0]["data"] == records[1]["data"] == whole.fingerprint
+
+
+def test_what_else_a_process_has_imported_does_not_matter_and_the_code_does(
+    toy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("toy", *TINY, *QUICK, "--out", "made.safetensors")
+    stopped_after_an_epoch(monkeypatch, *command)
+    (tmp_path / "code").mkdir()
+    (tmp_path / "code/other.py").write_text("other = 1")
+    with monkeypatch.context() as patch:
+        patch.setattr("vitol.classifier.LIBRARY", tmp_path / "code")
+        result = run(*command)
+        assert result.exit_code == 1 and "with other settings: code was" in result.stderr
+    other = ModuleType("vitol.other")
+    other.__file__ = str(tmp_path / "code/other.py")
+    monkeypatch.setitem(sys.modules, "vitol.other", other)
+    result = run(*command)
+    assert result.exit_code == 0 and "goes on after 1 epoch" in result.stderr, result.stderr
+
+
+def test_a_training_cut_off_after_its_checkpoint_was_written_ends_when_it_is_asked_for_again(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ("toy", *TINY, *QUICK, "--out", "made.safetensors")
+
+    def cut_off(*arguments: Any, **further: Any) -> None:
+        fit(*arguments, **further)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("vitol.classifier.fit", cut_off)
+        assert run(*command).exit_code == 130
+    made = Path("made.safetensors")
+    whole = file_digest(made)
+    assert resume_folder(made).exists()
+    result = run(*command)
+    assert result.exit_code == 0 and "goes on after 3 epochs" in result.stderr, result.stderr
+    assert file_digest(made) == whole and not resume_folder(made).exists()
+    result = run(*command)
+    assert result.exit_code == 1 and "made.safetensors exists already" in result.stderr
+
+
+def test_a_log_that_cannot_be_written_is_told_in_words_before_there_is_a_checkpoint(toy: Path) -> None:
+    Path("made.csv").mkdir()
+    result = run("toy", *TINY, *QUICK, "--epochs", "1", "--out", "made.safetensors")
+    assert result.exit_code == 1 and "made.csv could not be written" in result.stderr
+    assert not Path("made.safetensors").exists()
 
 
 def test_training_interrupted_before_a_snapshot_leaves_nothing(toy: Path) -> None:

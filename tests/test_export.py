@@ -219,14 +219,14 @@ def test_an_export_that_breaks_leaves_what_was_there(checkpoint, monkeypatch, th
 def test_an_export_that_cannot_take_its_place_gives_it_back(checkpoint, monkeypatch):
     export(checkpoint, Path("out"))
     before = {path: path.read_bytes() for path in Path("out").iterdir()}
-    replace = Path.replace
+    rename = Path.rename
 
     def fail(self: Path, target: Path) -> Path:
         if self.name == "new":
             raise OSError("no such luck")
-        return replace(self, target)
+        return rename(self, target)
 
-    monkeypatch.setattr(Path, "replace", fail)
+    monkeypatch.setattr(Path, "rename", fail)
     with pytest.raises(CheckpointError, match="out could not be written .no such luck"):
         export(checkpoint, Path("out"), force=True)
     assert {path: path.read_bytes() for path in Path("out").iterdir()} == before

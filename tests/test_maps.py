@@ -8,6 +8,7 @@ import timm
 import torch
 from torch import nn
 
+from vitol import maps as maps_module
 from vitol.attention import AttentionCapture, CaptureError, capture_attention
 from vitol.maps import METHODS, Method, explain, localization_maps
 from vitol.methods import ABOUT
@@ -64,6 +65,27 @@ def test_captured_attention_and_gradient_equal_the_original_implementations(gold
     in_order = torch.stack([gradients[block] for block in sorted(gradients)], 1)
     assert relative(torch.stack(attention, 1).detach().numpy(), golden_maps["attention"]) < 1e-10
     assert relative(in_order.numpy(), golden_maps["attention_gradient"]) < 1e-10
+
+
+def test_an_explanation_says_of_which_classes_its_maps_are(vit, images):
+    methods = [Method.of("gar"), Method.of("lrp")]
+    free = explain(vit, images, None, methods)
+    assert torch.equal(free.classes, free.logits.argmax(dim=1))
+    for targets in (free.classes, free.classes[:, None], torch.tensor([[0, 1]] * len(images))):
+        asked = explain(vit, images, targets, methods)
+        assert torch.equal(asked.classes, targets)
+    for freely, alike in zip(free.maps, explain(vit, images, free.classes, methods).maps, strict=True):
+        assert torch.equal(freely, alike)
+
+
+@pytest.mark.parametrize("precision", ["mixed", "double"])
+def test_relevance_in_float64_is_refused_on_a_device_that_has_none(precision):
+    device = torch.device("mps")
+    text = rf"is computed in float64 \(precision='{precision}'\), which mps does not have; give precision='model'"
+    with pytest.raises(ValueError, match=text):
+        maps_module._check_precision([Method.of("gar"), Method.of("lrp", precision=precision)], device)
+    maps_module._check_precision([Method.of("gar"), Method.of("lrp", precision="model")], device)
+    maps_module._check_precision([Method.of("lrp", precision=precision)], torch.device("cpu"))
 
 
 def tolerance(method: Method) -> float:

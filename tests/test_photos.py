@@ -214,11 +214,19 @@ def test_all_photos_that_do_not_decode_are_named_before_the_model_runs(explainer
 
 
 def test_a_map_that_is_not_finite_is_an_error(explainer, folder, monkeypatch):
-    broken = Explanation(torch.zeros(1, 5), (torch.full((1, 1, 6, 4), torch.nan),))
+    maps = torch.full((1, 1, 6, 4), torch.nan)
+    broken = Explanation(torch.zeros(1, 5), (maps,), torch.tensor([[3]]))
     monkeypatch.setattr(photos, "explain_batch", lambda *_: broken)
     with pytest.raises(ValueError, match="dog.jpg: the gar map of class 3 is not finite"):
         explainer.explain(["photos/dog.jpg"], classes=[3], out="out")
     assert not Path("out").exists()
+
+
+def test_the_class_that_is_told_is_the_one_whose_map_was_made(explainer, folder, monkeypatch):
+    # Of two equal probabilities the pass that made the map may have seen the other as the larger logit.
+    tied = Explanation(torch.zeros(1, 5), (torch.ones(1, 6, 4),), torch.tensor([4]))
+    monkeypatch.setattr(photos, "explain_batch", lambda *_: tied)
+    assert [found.index for found in explainer.explain(["photos/dog.jpg"])] == [4]
 
 
 def test_a_model_whose_attention_cannot_be_captured_is_an_error(tmp_path, folder):

@@ -5,21 +5,25 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import timm
 import torch
 from accelerate.utils import DistributedType
 from conftest import ROOT
 from safetensors.numpy import load_file
 from shared_work import RUNS
+from torch import nn
 from toy import toy_split
 
 from vitol import processes as processes_module
-from vitol import training
+from vitol import resumption, training
 from vitol.batches import SharedBatches
 from vitol.boxes import best_ious_of_maps
-from vitol.processes import start, team
+from vitol.processes import shared_gradients, start, team
+from vitol.resumption import team_lock
 from vitol.snapshots import Position, SnapshotError
 
 
@@ -140,6 +144,75 @@ def test_a_batch_that_cannot_be_shared_equally_is_refused(images, batch_size, wh
     expected = f"2 processes cannot share a batch of {whole} images equally; give a batch size that is a multiple of 2"
     with pytest.raises(ValueError, match=expected):
         SharedBatches(images, batch_size, torch.Generator(), 0, 2)
+
+
+def two_processes(monkeypatch, device):
+    """Pretend that this process is one of two on a device, and that wrapping a model leaves it as it is."""
+    fake = SimpleNamespace(num_processes=2, device=torch.device(device))
+    monkeypatch.setattr(processes_module, "team", lambda: fake)
+    monkeypatch.setattr(processes_module, "DistributedDataParallel", lambda model, device_ids: model)
+
+
+@pytest.mark.parametrize("name", ["test_resnet", "test_efficientnet"])
+def test_on_gpus_the_statistics_of_a_batch_are_shared_in_the_very_model_that_is_saved(monkeypatch, name):
+    torch.manual_seed(0)
+    model = timm.create_model(name, num_classes=3).eval()
+    images = torch.randn(2, 3, 64, 64)
+    before, scores = dict(model.named_parameters()), model(images)
+    names = list(model.state_dict())
+    two_processes(monkeypatch, "cuda:0")
+    for _ in range(2):  # as if it were trained on
+        assert shared_gradients(model) is model
+        layers = [part for part in model.modules() if isinstance(part, nn.modules.batchnorm._BatchNorm)]
+        assert len(layers) > 3 and all(isinstance(part, nn.SyncBatchNorm) for part in layers)
+        assert list(model.state_dict()) == names
+        assert all(parameter is before[name] for name, parameter in model.named_parameters())
+        assert torch.equal(model(images), scores)
+
+
+def test_on_the_cpu_a_model_with_batch_statistics_is_refused_and_another_is_not(monkeypatch):
+    two_processes(monkeypatch, "cpu")
+    expected = (
+        r"ResNet normalises by the statistics of a batch \(BatchNorm in conv1\.1\), which processes on the CPU cannot "
+        r"share, .*; train in one process \(`processes: 1`\)"
+    )
+    with pytest.raises(ValueError, match=expected):
+        shared_gradients(timm.create_model("test_resnet", num_classes=3))
+    plain = nn.Linear(2, 2)
+    assert shared_gradients(plain) is plain
+
+
+def test_alone_a_model_stays_as_it_is():
+    model = timm.create_model("test_resnet", num_classes=3)
+    assert shared_gradients(model) is model
+    assert not any(isinstance(part, nn.SyncBatchNorm) for part in model.modules())
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_the_first_process_locks_the_work_for_all_before_any_goes_on(monkeypatch, tmp_path, first):
+    folder, told = tmp_path / "work", []
+
+    def wait() -> None:
+        told.append((folder / "lock").exists())
+
+    fake = SimpleNamespace(is_main_process=first, wait_for_everyone=wait)
+    monkeypatch.setattr(resumption, "team", lambda: fake)
+    with team_lock(folder):
+        assert told == [first]
+        if first:
+            with pytest.raises(ValueError, match="another run is at the same work"):
+                team_lock(folder)
+    if first:
+        team_lock(folder).__exit__(None, None, None)
+
+
+def test_a_classifier_that_several_processes_trained_is_that_of_one(outputs):
+    folder = outputs[0].parent
+    one, two = (load_file(folder / f"classifier{processes}.safetensors") for processes in (1, 2))
+    assert one.keys() == two.keys() and len(one) > 10
+    for name in one:
+        np.testing.assert_allclose(two[name], one[name], rtol=0, atol=1e-4, err_msg=name)
+    assert not list(folder.glob("classifier*.resume"))
 
 
 def test_alone_there_is_one_process():

@@ -89,7 +89,8 @@ def test_a_map_that_ignores_the_weights_stays_at_similarity_1(vit, images, monke
     ramp = torch.arange(16.0).reshape(4, 4)
 
     def blind(model, batch, targets, methods):
-        return Explanation(model(batch), (ramp.expand(len(batch), 4, 4), torch.ones(len(batch), 4, 4)))
+        maps = (ramp.expand(len(batch), 4, 4), torch.ones(len(batch), 4, 4))
+        return Explanation(model(batch), maps, torch.zeros(len(batch), dtype=torch.int64))
 
     monkeypatch.setattr(sanity, "explain", blind)
     frame = similarity_frame(randomization_cascade(vit, images, None, METHODS))
@@ -260,7 +261,7 @@ def test_a_map_that_is_not_finite_is_named_with_image_and_depth(vit, images, mon
         maps = torch.rand(len(batch), 4, 4)
         if targets is not None:
             maps[2, 0, 0] = torch.nan
-        return Explanation(model(batch), (maps,))
+        return Explanation(model(batch), (maps,), torch.zeros(len(batch), dtype=torch.int64))
 
     monkeypatch.setattr(sanity, "explain", broken)
     with pytest.raises(

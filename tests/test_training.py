@@ -88,6 +88,30 @@ def test_looking_at_validation_images_changes_no_weight(split, tmp_path):
     assert torch.equal(trained(None), trained(SplitImages(split, tmp_path, 16)))
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_without_onednn_a_cpu_computes_in_float32(monkeypatch, precision):
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    monkeypatch.delattr(torch.ops.mkldnn, "_is_mkldnn_bf16_supported", raising=False)
+    monkeypatch.setattr(type(torch.ops.mkldnn), "__getattr__", missing)
+    assert precision_on(torch.device("cpu"), precision) == "fp32"
+
+
+def missing(_: object, name: str) -> None:
+    """What torch answers where an operator was not built in."""
+    raise AttributeError(name)
+
+
+@pytest.mark.parametrize(("images", "batch_size", "seen"), [(32, 8, 32), (32, 12, 24), (5, 8, 5)])
+def test_an_epoch_s_images_are_counted_as_its_batches_have_them(split, tmp_path, images, batch_size, seen):
+    recipe = Recipe(**{**RECIPE, "epochs": 2, "batch_size": batch_size})
+    assert recipe.images_an_epoch(images) == seen
+    told = []
+    some = split.select(np.arange(32) < images)
+    train_toy(some, tmp_path, recipe=recipe, progress=lambda *counts: told.append(counts))
+    steps = len(told) // 2
+    assert told == [(step * seen // steps, 2 * seen) for step in range(1, 2 * steps + 1)]
+
+
 def test_without_validation_images_the_log_says_so(split, tmp_path):
     model = create_model("vit_tiny_patch16_224", 2, options=OPTIONS)
     (record,) = train(model, TrainImages(split, tmp_path, 16, 18, 0), Recipe(**{**RECIPE, "epochs": 1}))

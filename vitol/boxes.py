@@ -6,7 +6,6 @@ T = 1000 thresholds. Boxes are (x0, y0, x1, y1) with inclusive corners, in pixel
 Source: reference [8] of the paper, `clovaai/wsolevaluation@96f4b88` (`evaluation.py`, `util.py`).
 """
 
-import os
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Literal, NamedTuple
@@ -17,6 +16,7 @@ import numpy as np
 from vitol.contours import CUTS, best_at_cuts, best_of_images
 from vitol.contours import largest_boxes as compiled_largest_boxes
 from vitol.rectangles import SIZE, scaled_truths, whole_boxes
+from vitol.threads import threads
 
 THRESHOLDS: np.ndarray = np.arange(0, 1, 0.001)  # of [8], as fractions of the score map's maximum, (T,)
 # A score map reaches 1, that is level 255, or is constant: the lowest threshold of every foreground there is, (255,).
@@ -152,8 +152,7 @@ def best_ious_of_maps(
         ValueError: If the lengths differ or are 0, or a map or a box is bad: then with the image's name.
     """
     truths = scaled_truths(boxes, image_sizes, len(maps), names)
-    if workers is not None and workers < 1:
-        raise ValueError(f"workers is {workers}; give at least 1, or None for one a core")
+    count = threads(workers)
     of_all, of_largest = np.empty((len(maps), CUTS)), np.empty((len(maps) if largest else 0, CUTS))
 
     corners = np.concatenate(truths)
@@ -170,7 +169,7 @@ def best_ious_of_maps(
         best_of_images(scores, corners, ends[first:], of_all[chosen], of_largest[chosen], largest)
         return len(scores)
 
-    with ThreadPoolExecutor(workers or os.cpu_count()) as pool:
+    with ThreadPoolExecutor(count) as pool:
         try:
             for scored in pool.map(score, range(0, len(maps), CHUNK)):
                 if progress is not None:

@@ -16,19 +16,25 @@ from typing import Any
 import torch
 from torch import nn
 
-from vitol.checkup import required
 from vitol.datasets.images import SplitImages, TrainImages
-from vitol.fitting import OWN_DRAWS, Fit, Told, fit, full_record, images_an_epoch, run_settings
+from vitol.fitting import OWN_DRAWS, Fit, Told, fit, full_record, run_settings
 from vitol.models import describe_device, start_model
 from vitol.padl import Position, insert_padl
 from vitol.photo_input import input_size
+from vitol.processes import team
 from vitol.recipe import Recipe
-from vitol.resumption import code_digest, lock
+from vitol.resumption import files_digest, team_lock
 from vitol.snapshots import FILE, Snapshots, read_header
 from vitol.training import Progress
 from vitol.training_inputs import TrainingData
 from vitol.weight_files import read_record
 from vitol.wording import counted
+
+LIBRARY = Path(__file__).parent
+"""The code that a training is known by: all of it, so that it is the same from wherever the training is called."""
+
+COMPUTING = ("torch", "torchvision", "timm", "numpy", "pillow", "accelerate")
+"""The packages that it is known by: those that compute."""
 
 
 def train_classifier(
@@ -52,7 +58,8 @@ def train_classifier(
     """Train a model on a data set, p-ADL in it or not, and write checkpoint, record and log.
 
     An interrupted call leaves its state in `resume_folder(checkpoint)`, and an equal call goes on from there with the
-    very weights, to the bit, that an uninterrupted one would have had. Then the folder is gone.
+    very weights, to the bit, that an uninterrupted one would have had. Then the folder is gone. Several processes
+    (torchrun) share the training; the first one writes and tells.
 
     Args:
         name: Of a model, as `vitol.sources.find_source` takes it.
@@ -79,6 +86,9 @@ def train_classifier(
         SnapshotError: If what an earlier call left is of other settings.
         ValueError: If an argument is wrong, an image cannot be read, or another call is at the same work.
     """
+    first = team().is_main_process
+    if not first:
+        progress = told = said = _silent
     torch.manual_seed(seed)
     model, record = start_model(name, data.name, data.layout.classes, pretrained=not scratch, options=options)
     if not scratch and name.endswith(".safetensors"):
@@ -86,23 +96,22 @@ def train_classifier(
     draws = seed + OWN_DRAWS if "from" in record else seed
     train, validation = images_of(model, data, resize, draws)
     record |= variant(position, padl or {}, "from" in record)
+    record |= {"data": data.fingerprint, "val_cut": data.val_cut}
     record = full_record(record, recipe, seed, draws)
     said(f"{len(train):,} images of {data.name}, {len(data.layout.classes):,} classes, {describe_device()}")
     if record["precision"] != recipe.precision:
         said("no bfloat16 in hardware: training in float32")
-    packages = {each: version(each) for each in required()}
-    settings = run_settings(
-        record, model, train, data=data.fingerprint, code=code_digest("vitol"), packages=packages
-    )
+    packages = {each: version(each) for each in COMPUTING}
+    code = files_digest(LIBRARY, list(LIBRARY.rglob("*.py")))
+    settings = run_settings(record, model, train, data=data.fingerprint, code=code, packages=packages)
     folder = resume_folder(checkpoint)
-    folder.mkdir(parents=True, exist_ok=True)
-    with lock(folder):
+    with team_lock(folder):
         try:
             snapshots = Snapshots(folder, settings, every_seconds)
             found = snapshots.position()
             if found.epoch or found.step:
                 said(f"goes on after {counted(found.epoch, 'epoch')} and {counted(found.step, 'step')}")
-            each = images_an_epoch(len(train), recipe)
+            each = recipe.images_an_epoch(len(train))
             progress(found.epoch * each + found.seen, recipe.epochs * each)
             with insert_padl(model, position, **(padl or {})) if position else nullcontext():
                 done = fit(
@@ -117,11 +126,17 @@ def train_classifier(
                     progress=progress,
                     told=told,
                 )
-            shutil.rmtree(folder)
+            team().wait_for_everyone()
+            if first:
+                shutil.rmtree(folder)
         finally:
-            if not (folder / FILE).exists():  # nothing to go on from
+            if first and not goes_on(checkpoint):
                 shutil.rmtree(folder, ignore_errors=True)
     return done
+
+
+def _silent(*_: object) -> None:
+    """Say nothing: the first process does."""
 
 
 def resume_folder(checkpoint: Path) -> Path:
@@ -129,10 +144,15 @@ def resume_folder(checkpoint: Path) -> Path:
     return checkpoint.with_suffix(".resume")
 
 
+def goes_on(checkpoint: Path) -> bool:
+    """Whether an interrupted training of a checkpoint has left a snapshot to go on from."""
+    return (resume_folder(checkpoint) / FILE).exists()
+
+
 def kept_in_words(checkpoint: Path) -> str:
     """What an interrupted training has left, and how to go on with it."""
     folder = resume_folder(checkpoint)
-    if not (folder / FILE).exists():
+    if not goes_on(checkpoint):
         return "no snapshot was due yet, so nothing was kept; give the same command again"
     position = read_header(folder / FILE)["position"]
     return (

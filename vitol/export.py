@@ -10,18 +10,17 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import yaml
-from safetensors import SafetensorError
 from timm.models import save_for_hf
 from torch import nn
 
+from vitol.atomic import atomic_folder
 from vitol.models import load_checkpoint
 from vitol.photo_input import Preparation
 from vitol.sources import CONFIG, TENSORS
-from vitol.weight_files import CheckpointError
+from vitol.weight_files import writing
 from vitol.wording import counted
 
 CARD = "README.md"
@@ -76,31 +75,14 @@ def export(checkpoint: Path, out: Path, *, force: bool = False) -> dict[str, Any
         ValueError: If the folder is there already (with `force`: if anything but an export is in it).
     """
     check_replaceable(out, force)
-    out = out.absolute()  # "." has no name
     model, record = load_checkpoint(checkpoint)
     prepare = Preparation.of_record(model, record)
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as beside:
-            new, old = Path(beside, "new"), Path(beside, "old")
-            new.mkdir()
-            _write_model(model, record, prepare, new)
-            (new / CARD).write_text(card(record, prepare), encoding="utf-8")
-            for name in FILES:
-                with (new / name).open("rb+") as handle:
-                    os.fsync(handle.fileno())
-            if out.exists():
-                out.replace(old)
-            try:
-                new.replace(out)
-            except OSError:
-                if old.exists():
-                    old.replace(out)
-                raise
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{out} could not be written ({error}); make room or let its folder be written to, and run again"
-        ) from error
+    with writing(out.absolute()), atomic_folder(out) as new:
+        _write_model(model, record, prepare, new)
+        (new / CARD).write_text(card(record, prepare), encoding="utf-8")
+        for name in FILES:
+            with (new / name).open("rb+") as handle:
+                os.fsync(handle.fileno())
     return record
 
 

@@ -13,13 +13,15 @@ from torch import nn
 
 from vitol.atomic import atomic_file
 from vitol.datasets.images import SplitImages, TrainImages
+from vitol.datasets.splits import Split
 from vitol.models import describe_device, save_checkpoint
 from vitol.precision import precision_on
 from vitol.processes import team
 from vitol.recipe import Recipe
-from vitol.resumption import weights_digest
+from vitol.resumption import digest, weights_digest
 from vitol.snapshots import Position, Snapshots
 from vitol.training import EpochRecord, Objective, Progress, cross_entropy, train
+from vitol.weight_files import writing
 from vitol.wording import percent
 
 OWN_DRAWS = 1_000_000
@@ -70,8 +72,8 @@ def run_settings(
     Args:
         record: Of `full_record`.
         model: With the weights that training starts from.
-        images: Those it is trained on, for their sides.
-        data: Hash of the data set.
+        images: Those it is trained on.
+        data: Hash of the data set that they are of.
         code: Hash of the code.
         packages: Versions of the libraries.
     """
@@ -79,12 +81,18 @@ def run_settings(
         **record,
         "image_size": images.size,
         "resize": images.resize,
+        "images": split_digest(images.split),
         "data": data,
         "start": weights_digest(model),
         "code": code,
         "packages": packages,
         "device": describe_device(),
     }
+
+
+def split_digest(split: Split) -> str:
+    """Hash of which images a split has, in which order, and of their labels."""
+    return digest("\n".join(split.ids).encode(), split.labels.astype("<i8").tobytes())
 
 
 def fit(
@@ -144,18 +152,13 @@ def fit(
         if epoch.epoch <= found.epoch:
             continue
         seconds = time.perf_counter() - start
-        done = (epoch.epoch - found.epoch) * images_an_epoch(len(images), recipe) - found.seen
+        done = (epoch.epoch - found.epoch) * recipe.images_an_epoch(len(images)) - found.seen
         told(epoch, done / seconds)
     model.cpu()
     if processes.is_main_process:
-        save_checkpoint(checkpoint, model, {**record, "final": asdict(log[-1])})
         write_log(checkpoint.with_suffix(".csv"), log)
+        save_checkpoint(checkpoint, model, {**record, "final": asdict(log[-1])})
     return Fit(log, found, seconds, done / seconds if seconds else None)
-
-
-def images_an_epoch(images: int, recipe: Recipe) -> int:
-    """How many images an epoch sees: an incomplete last batch is left out, unless it is the only one."""
-    return max(images // recipe.batch_size * recipe.batch_size, min(images, recipe.batch_size))
 
 
 def epoch_in_words(epoch: EpochRecord, epochs: int, rate: float) -> str:
@@ -173,8 +176,16 @@ def epoch_in_words(epoch: EpochRecord, epochs: int, rate: float) -> str:
 
 
 def write_log(path: Path, log: list[EpochRecord]) -> None:
-    """An epoch a row."""
-    with atomic_file(path) as partial, partial.open("w", newline="", encoding="utf-8") as handle:
+    """An epoch a row.
+
+    Raises:
+        CheckpointError: If the file cannot be written.
+    """
+    with (
+        writing(path),
+        atomic_file(path) as partial,
+        partial.open("w", newline="", encoding="utf-8") as handle,
+    ):
         writer = csv.DictWriter(handle, EpochRecord.columns(), lineterminator="\n")
         writer.writeheader()
         writer.writerows(

@@ -22,10 +22,15 @@ __all__ = ["METHODS", "PRESETS", "Explanation", "Method", "explain", "localizati
 
 @dataclass(frozen=True)
 class Explanation:
-    """Logits (B, C), and for every method asked for its maps, (B, h, w) or (B, K, h, w)."""
+    """Logits (B, C), for every method asked for its maps (B, h, w) or (B, K, h, w), and of which classes these are.
+
+    Classes are (B,) or (B, K): those asked for, or those that the first forward pass predicted. In other precisions,
+    and rounded, logits may name another.
+    """
 
     logits: Tensor
     maps: tuple[Tensor, ...]
+    classes: Tensor
 
 
 def explain(
@@ -43,7 +48,8 @@ def explain(
         methods: The maps to make.
 
     Returns:
-        Detached logits, and maps on the model's patch grid, one entry a method, at least float32 and on its device.
+        Detached logits, maps on the model's patch grid, one entry a method, at least float32, and their classes; all
+        on its device.
 
     Raises:
         CaptureError: If the model's attention cannot be captured, or relevance has no rule for what it does.
@@ -72,9 +78,10 @@ def explain(
         passes.append(score(model, images, classes, list(dict.fromkeys(members)), tokens))
     scores = {method: rows for scored in passes for method, rows in scored.scores.items()}
     maps = [torch.stack(scores[m], dim=1)[..., prefix:].unflatten(-1, grid) for m in methods]
+    classes = passes[0].classes
     if targets is None or targets.ndim == 1:
-        maps = [stack.squeeze(1) for stack in maps]
-    return Explanation(passes[0].logits, tuple(maps))
+        maps, classes = [stack.squeeze(1) for stack in maps], classes.squeeze(1)
+    return Explanation(passes[0].logits, tuple(maps), classes)
 
 
 def localization_maps(
@@ -121,6 +128,7 @@ def _check(model: nn.Module, images: Tensor, methods: Sequence[Method]) -> None:
         raise ValueError(
             f"images are on {images.device}, the model on {parameter.device}; move one to the other"
         )
+    _check_precision(methods, images.device)
     needing = [ABOUT[m.name].title for m in methods if ABOUT[m.name].of_class]
     if not needing:
         return
@@ -139,6 +147,16 @@ def _check(model: nn.Module, images: Tensor, methods: Sequence[Method]) -> None:
         raise ValueError(
             f"{needing[0]} needs gradients, but the {whose} were made under torch.inference_mode(); make them outside"
         )
+
+
+def _check_precision(methods: Sequence[Method], device: torch.device) -> None:
+    """Refuse float64 where a device has none."""
+    for method in methods:
+        if device.type == "mps" and ABOUT[method.name].by_relevance and method.precision != "model":
+            raise ValueError(
+                f"{ABOUT[method.name].title} is computed in float64 (precision={method.precision!r}), which {device} "
+                "does not have; give precision='model', or move model and images to the CPU"
+            )
 
 
 def _check_targets(targets: object, images: Tensor) -> None:

@@ -10,14 +10,23 @@ from typing import Any, TypeVar
 
 import timm
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_model, save_model
 from torch import nn
 
 from vitol.atomic import atomic_file
 from vitol.datasets.images import MEAN, STD
 from vitol.sources import WEIGHTS_VARIABLE, Source, find_source, find_weights
-from vitol.weight_files import RECORD, CheckpointError, describe_weights, opened, read_classifier_record
+from vitol.weight_files import (
+    RECORD,
+    CheckpointError,
+    describe_weights,
+    opened,
+    read_classifier_record,
+    writing,
+)
+
+AUXILIARY = "AuxLogits."
+"""Names of the second head that Inception-v3's files have, and that timm builds for training alone, if asked to."""
 
 _Model = TypeVar("_Model", bound=nn.Module)
 
@@ -31,7 +40,7 @@ def create_model(
 ) -> nn.Module:
     """Create a timm model, with random or pretrained weights.
 
-    The head is made anew (random) when the weights are for another number of classes.
+    The head is made anew (random) when the weights are for another number of classes, or have none.
 
     Args:
         name: A timm model name, such as "deit_small_patch16_224", or another name that `find_source` takes.
@@ -55,13 +64,43 @@ def create_model(
         weights = find_weights(name)
     if weights is None:
         return timm.create_model(source.architecture, pretrained=False, **arguments)
+
+    def plain() -> nn.Module:
+        return timm.create_model(source.architecture, pretrained=False, **source.options)
+
+    return create_pretrained(source.architecture, weights, plain, arguments, source.config)
+
+
+def create_pretrained(
+    architecture: str,
+    weights: str | Path,
+    plain: Callable[[], nn.Module],
+    arguments: Mapping[str, Any],
+    config: Mapping[str, Any] | None = None,
+) -> nn.Module:
+    """Create a timm model with pretrained weights, a file's for all of it but the classifier.
+
+    timm does not see to that: wherever the model's classifier is not that of the file, it takes the tensors whose
+    names it knows and leaves the others random.
+
+    Args:
+        architecture: A timm name.
+        weights: "hub" for timm's own, or the path of a safetensors file with timm's parameter names.
+        plain: Makes the classifier whose names and shapes the file must have; it may be on the meta device.
+        arguments: Those of `timm.create_model`.
+        config: What is to be in the model's `pretrained_cfg` besides.
+
+    Raises:
+        CheckpointError: If a file is missing, is not safetensors, or its tensors do not fit the classifier; if the
+            hub has no weights or cannot be reached.
+    """
     if weights == "hub":
         try:
-            return timm.create_model(name, pretrained=True, **arguments)
+            return timm.create_model(architecture, pretrained=True, **arguments)
         except (OSError, RuntimeError) as error:
             raise CheckpointError(
-                f"timm has no weights of {name} that fit, or its hub cannot be reached ({error}); "
-                f"put {name}.safetensors into a folder and set {WEIGHTS_VARIABLE} to it"
+                f"timm has no weights of {architecture} that fit, or its hub cannot be reached ({error}); "
+                f"put {architecture}.safetensors into a folder and set {WEIGHTS_VARIABLE} to it"
             ) from error
     path = Path(weights)
     if path.suffix != ".safetensors":
@@ -69,14 +108,12 @@ def create_model(
         raise CheckpointError(
             f"{path} is not a safetensors file (it does not end in .safetensors); other formats are not read"
         )
-    plain = timm.create_model(source.architecture, pretrained=False, **source.options)
-    shapes = _check_names(path, plain)
+    classifier = plain()
+    shapes = _check_names(path, classifier)
     # timm keeps the head when the weights' class count, which it reads here, is the model's.
-    count = shapes[f"{_classifiers(plain)[0]}.weight"][0]
-    overlay = {**source.config, "file": str(path), "custom_load": False, "num_classes": count}
-    return timm.create_model(
-        source.architecture, pretrained=True, pretrained_cfg_overlay=overlay, **arguments
-    )
+    count = shapes.get(f"{_classifiers(classifier)[0]}.weight", (0,))[0]
+    overlay = {**(config or {}), "file": str(path), "custom_load": False, "num_classes": count}
+    return timm.create_model(architecture, pretrained=True, pretrained_cfg_overlay=overlay, **arguments)
 
 
 def start_model(
@@ -185,15 +222,11 @@ def save_checkpoint(path: Path, model: nn.Module, record: Mapping[str, Any]) -> 
             f"the checkpoint's record lacks {', '.join(sorted(missing))}; it could not be loaded again"
         )
     text = json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n"
-    try:
+    with writing(path):
         with atomic_file(path) as partial:
             save_model(model, str(partial), metadata={RECORD: text})
         with atomic_file(path.with_suffix(".json")) as partial:
             partial.write_text(text, encoding="utf-8")
-    except (OSError, SafetensorError) as error:
-        raise CheckpointError(
-            f"{path} could not be written ({error}); make room or let its folder be written to, and run again"
-        ) from error
 
 
 def load_checkpoint(path: Path, *, num_classes: int | None = None) -> tuple[nn.Module, dict[str, Any]]:
@@ -256,18 +289,22 @@ def _classifiers(model: nn.Module) -> tuple[str, ...]:
 def _check_names(path: Path, model: nn.Module, *, classifier_too: bool = False) -> dict[str, tuple[int, ...]]:
     """Compare a file's tensor names and shapes with the model's, and return the file's shapes.
 
-    The shape of the classifier may differ unless `classifier_too`.
+    Unless `classifier_too`, the classifier may be of another shape, or missing as a whole. A head that only training
+    uses is passed over.
     """
-    with opened(path) as file:
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in file.keys()}
     wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    free = () if classifier_too else _classifiers(model)
-    faults = [f"{name} is missing" for name in sorted(wanted.keys() - shapes.keys())]
+    with opened(path) as file:
+        names = [name for name in file.keys() if name in wanted or not name.startswith(AUXILIARY)]
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+    classifiers = () if classifier_too else _classifiers(model)
+    free = {name for name in wanted if name.rpartition(".")[0] in classifiers}
+    needed = wanted.keys() if free & shapes.keys() else wanted.keys() - free
+    faults = [f"{name} is missing" for name in sorted(needed - shapes.keys())]
     faults += [f"{name} is not of this model" for name in sorted(shapes.keys() - wanted.keys())]
     faults += [
         f"{name} has shape {shapes[name]}, not {wanted[name]}"
-        for name in sorted(shapes.keys() & wanted.keys())
-        if shapes[name] != wanted[name] and name.rpartition(".")[0] not in free
+        for name in sorted(shapes.keys() & wanted.keys() - free)
+        if shapes[name] != wanted[name]
     ]
     if faults:
         shown = "; ".join(faults[:5]) + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")

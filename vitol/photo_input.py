@@ -5,7 +5,6 @@ H x W input of the model, in pixels.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from torch import Tensor, nn
 from torchvision.transforms.v2 import functional as F
 
 from vitol.datasets.images import MEAN, STD
+from vitol.threads import threads
 
 SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp")
 """What counts as an image in a folder, upper or lower case; a file that is named is opened whatever its name."""
@@ -106,7 +106,7 @@ def photo_sizes(
 
     say = progress or (lambda *_: None)
     say(0, len(photos))
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(threads()) as pool:
         for done, result in enumerate(pool.map(inspect, photos), 1):
             if isinstance(result, str):
                 faults.append(result)

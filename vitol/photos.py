@@ -175,9 +175,10 @@ class Explainer:
         targets = torch.tensor([asked] * len(batch), device=self.device) if asked else None
         explanation = explain_batch(self.model, images, targets, methods)
         probabilities = explanation.logits.softmax(dim=1).cpu()
-        indices = [asked] * len(batch) if asked else probabilities.argmax(dim=1, keepdim=True).tolist()
-        maps = [made if asked else made.unsqueeze(1) for made in explanation.maps]
-        return indices, probabilities.numpy(), [made.float().cpu().numpy() for made in maps]
+        classes, maps = explanation.classes, explanation.maps
+        if not asked:
+            classes, maps = classes.unsqueeze(1), tuple(made.unsqueeze(1) for made in maps)
+        return classes.tolist(), probabilities.numpy(), [made.float().cpu().numpy() for made in maps]
 
 
 def _pretrained(name: str) -> tuple[nn.Module, int]:

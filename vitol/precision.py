@@ -21,10 +21,13 @@ def precision_on(device: torch.device, precision: str) -> str:
     Returns:
         "bf16" or "fp32".
     """
+    if precision == "fp32":
+        return precision
     if device.type == "cuda":
         supported = torch.cuda.is_bf16_supported(including_emulation=False)
     else:
-        supported = bool(torch.ops.mkldnn._is_mkldnn_bf16_supported())
+        # Builds of torch without oneDNN lack the operator, too.
+        supported = torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
     return precision if supported else "fp32"
 
 

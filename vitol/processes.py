@@ -11,8 +11,12 @@ from functools import cache
 import torch
 from accelerate import Accelerator
 from accelerate.utils import DistributedType, InitProcessGroupKwargs
+from timm.layers import convert_sync_batchnorm
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.parallel import DistributedDataParallel
+
+from vitol.threads import threads
 
 PATIENCE = timedelta(hours=6)
 """How long processes wait for each other, at most: for the last chunk of maps, or a snapshot on a slow disk."""
@@ -42,12 +46,26 @@ def team() -> Accelerator:
 def shared_gradients(model: nn.Module) -> nn.Module:
     """A model of the same parameters, whose backward pass averages gradients over the processes.
 
-    Alone, the model itself.
+    Alone, the model itself. On GPUs batch statistics are those of the whole batch, too: BatchNorm modules of the given
+    model are replaced in place by ones that share them, with the same parameters, buffers and names.
+
+    Raises:
+        ValueError: If the model has BatchNorm, and the processes are on the CPU, where they cannot share statistics.
     """
     processes = team()
     if processes.num_processes == 1:
         return model
     device = processes.device
+    layers = {name: part for name, part in model.named_modules() if isinstance(part, _BatchNorm)}
+    if layers and device.type == "cpu":
+        raise ValueError(
+            f"{type(model).__name__} normalises by the statistics of a batch (BatchNorm in {next(iter(layers))}), "
+            "which processes on the CPU cannot share, so that each would train on those of its part; train in one "
+            "process (`processes: 1`)"
+        )
+    # Those that are converted already would lose timm's activations.
+    if not all(isinstance(part, nn.SyncBatchNorm) for part in layers.values()):
+        convert_sync_batchnorm(model)
     return DistributedDataParallel(model, device_ids=[device.index] if device.type == "cuda" else None)
 
 
@@ -76,6 +94,6 @@ def start(module: str, arguments: Sequence[str], processes: int) -> None:
         raise ValueError(
             f"{processes} processes need a GPU each and this machine has {gpus}; ask for at most {gpus}"
         )
-    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // processes)))
+    os.environ.setdefault("OMP_NUM_THREADS", str(max(1, threads() // processes)))
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={processes}"]
     os.execv(sys.executable, [*command, "--module", module, *arguments])

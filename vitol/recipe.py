@@ -54,6 +54,10 @@ class Recipe:
         if self.precision not in ("bf16", "fp32"):
             raise ValueError(f"precision {self.precision!r} is unknown; choose bf16 or fp32")
 
+    def images_an_epoch(self, images: int) -> int:
+        """How many of some images an epoch sees: an incomplete last batch is left out, unless it is the only one."""
+        return max(images // self.batch_size * self.batch_size, min(images, self.batch_size))
+
     def lr_at(self, moment: float) -> float:
         """Learning rate at a moment of training, in epochs from the start, in (0, epochs).
 

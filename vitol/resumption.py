@@ -5,10 +5,13 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TextIO
 
 from torch import nn
+
+from vitol.processes import team
 
 LOCK = "lock"
 
@@ -28,6 +31,21 @@ def lock(folder: Path) -> TextIO:
             f"another run is at the same work ({folder} is locked); wait for it, or end it: a launcher that was "
             "killed may have left its processes behind (`pgrep -af 'vitol|experiments'`)"
         ) from error
+    return held
+
+
+def team_lock(folder: Path) -> AbstractContextManager[object]:
+    """As `lock`, for this process and those it shares the work with: the first one holds the lock, the others wait.
+
+    Args:
+        folder: Made if it is not there.
+    """
+    processes = team()
+    held: AbstractContextManager[object] = nullcontext()
+    if processes.is_main_process:
+        folder.mkdir(parents=True, exist_ok=True)
+        held = lock(folder)
+    processes.wait_for_everyone()
     return held
 
 

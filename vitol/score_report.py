@@ -38,6 +38,7 @@ import pandas as pd
 
 from vitol import __version__
 from vitol.accuracy import Localizations
+from vitol.atomic import atomic_file
 from vitol.boxes import DISTINCT_THRESHOLDS
 from vitol.datasets.faults import Fault
 from vitol.score_figure import MOST, headline_figure, score_figure
@@ -126,26 +127,16 @@ def save(scores: Scores, folder: Path, force: bool = False, command: str = "") -
 def save_report(scores: Scores, path: Path, force: bool = False, command: str = "") -> None:
     """Write the report alone, as JSON; errors as in `save`."""
     check_free_file(path, force)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f"{path.name}.partial")
-    try:
+    with atomic_file(path) as partial:
         _write_json(report(scores, command), partial)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def save_faults(faults: Sequence[Fault], path: Path) -> None:
     """Write all faults as CSV: where, what was seen there, what to do about it; an older list is replaced."""
-    path.parent.mkdir(parents=True, exist_ok=True)
     rows = [(fault.where, fault.seen, fault.remedy, fault.image) for fault in faults]
     frame = pd.DataFrame(rows, columns=FAULT_COLUMNS)
-    partial = path.with_name(f"{path.name}.partial")
-    try:
+    with atomic_file(path) as partial:
         frame.to_csv(partial, index=False, lineterminator="\n")
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def check_free(folder: Path, force: bool) -> None:

@@ -25,6 +25,7 @@ from vitol.map_folder import MapFolder, MapReader
 from vitol.map_traps import Traps
 from vitol.masks import Masks
 from vitol.measurements import FLOORS, FULL_IMAGE
+from vitol.threads import threads
 
 MAPS, PREDICTED = "maps", "predicted maps"
 
@@ -56,7 +57,7 @@ class Options:
         floors: Whether the two baselines that never look at the image stand beside.
         reference_nan: Score maps that are not finite as zeros, as the reference does, and count them.
         allow_missing: Leave out images that lack a map, and files that belong to no image.
-        workers: Threads; None takes one a core.
+        workers: Threads; None takes one a core, as `vitol.threads`.
         progress: Told what is done.
     """
 
@@ -69,7 +70,7 @@ class Options:
     def each(self, activity: str, work: Callable[[int], Result], count: int) -> Iterator[Result]:
         """Results of `work` for 0 to count - 1, in this order, from several threads."""
         self.progress(activity, 0, count)
-        with ThreadPoolExecutor(self.workers) as pool:
+        with ThreadPoolExecutor(threads(self.workers)) as pool:
             try:
                 for done, result in enumerate(pool.map(work, range(count)), 1):
                     yield result

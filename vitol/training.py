@@ -88,8 +88,9 @@ def train(
     again, image by image and crop by crop. Give it another seed, the same for every variant.
 
     Several processes (`vitol.processes`) share every batch, so the recipe means the same for any number of them:
-    equal batches, equal draws of p-ADL, a mean loss over the whole batch. Sums are rounded in another order. Where
-    a model has dropout of its own, every process draws the same one for its images.
+    equal batches, equal draws of p-ADL, a mean loss over the whole batch, BatchNorm over it (on GPUs; on the CPU one
+    process trains a model that has it). Sums are rounded in another order. Where a model has dropout of its own,
+    every process draws the same one for its images.
 
     Args:
         model: A classifier; p-ADL may be in it. It is trained on the device its parameters are on.
@@ -108,7 +109,7 @@ def train(
 
     Raises:
         ValueError: If the loss is not finite (the text says in which epoch and step), or the processes cannot
-            share a batch equally.
+            share a batch equally, or its statistics.
         SnapshotError: If a snapshot cannot be written, or is not this run's.
     """
     device = next(model.parameters()).device
@@ -131,7 +132,8 @@ def train(
     yield from (EpochRecord(**record) for record in position.log)
     # Its hooks average gradients over the processes; the parameters stay the model's own.
     parallel = shared_gradients(model)
-    total = len(batches) * recipe.batch_size * recipe.epochs
+    each = recipe.images_an_epoch(len(images))
+    total = each * recipe.epochs
 
     def rate_of(epoch: int, step: int) -> float:
         """Learning rate of a step, from 1."""
@@ -163,7 +165,7 @@ def train(
             optimizer.step()
             losses.add(loss.detach(), logits.detach(), labels)
             if progress:
-                progress((epoch * len(batches) + losses.steps) * recipe.batch_size, total)
+                progress(epoch * each + losses.steps * each // len(batches), total)
             if losses.steps % LOOK_EVERY == 0:
                 losses.look(position)
                 keep(order_before)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from vitol.datasets.layout import Layout, with_validation_cut
@@ -21,11 +21,14 @@ class TrainingData:
         name: What the data set is called.
         layout: With a split to train on, and perhaps one to validate on.
         fingerprint: Hash of what is known of its images; of their contents too, where the data set is registered.
+            The same with and without a validation cut.
+        val_cut: Whether a tenth of its train images was taken for validation.
     """
 
     name: str
     layout: Layout
     fingerprint: str
+    val_cut: bool = False
 
     @property
     def train(self) -> Split:
@@ -68,4 +71,4 @@ def read_training_data(source: str, folder: Path = REGISTERED, *, val_cut: bool 
         there = ", ".join(found.layout.splits) or "none"
         raise ValueError(f"{source} has no split {TRAIN!r} (there are: {there}); give a data set with one")
     layout = with_validation_cut(found.layout) if val_cut else found.layout
-    return TrainingData(found.name, layout, found.fingerprint)
+    return replace(found, layout=layout, val_cut=val_cut)

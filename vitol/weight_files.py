@@ -37,6 +37,17 @@ def opened(path: Path) -> Iterator[Any]:
         ) from error
 
 
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """A checkpoint, or what goes beside it, being written; a failure in words."""
+    try:
+        yield
+    except (OSError, SafetensorError) as error:
+        raise CheckpointError(
+            f"{path} could not be written ({error}); make room or let its folder be written to, and run again"
+        ) from error
+
+
 def read_record(path: Path) -> dict[str, Any]:
     """What made a checkpoint: architecture, options and class count at least."""
     with opened(path) as file:

@@ -17,8 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vitol.sources import WEIGHTS_VARIABLE
-from vitol.weight_files import CheckpointError
+from vitol.models import create_pretrained
 
 
 class Features(nn.Module):
@@ -28,7 +27,8 @@ class Features(nn.Module):
 
     Args:
         architecture: A timm name.
-        weights: None for random ones, "hub" for timm's own, or the path of a safetensors file with timm's names.
+        weights: None for random ones, "hub" for timm's own, or the path of a safetensors file with timm's names for
+            the whole network; those of its classifier are left out.
         stage: The last stage wanted, from 0; -1 for the network's last.
         options: Further arguments of the timm model, such as `output_stride` for larger maps.
 
@@ -39,7 +39,7 @@ class Features(nn.Module):
 
     Raises:
         ValueError: If the network has no such stages.
-        CheckpointError: If there are no such weights, or they do not fit.
+        CheckpointError: As `vitol.models.create_pretrained`.
     """
 
     body: Any
@@ -67,15 +67,16 @@ class Features(nn.Module):
         if not -count <= stage < count:
             raise ValueError(f"stage {stage} of {architecture} does not exist; its stages are 0..{count - 1}")
         arguments["out_indices"] = tuple(range(stage % count + 1))
-        if weights not in (None, "hub"):
-            arguments["pretrained_cfg_overlay"] = {"file": str(weights), "custom_load": False}
-        try:
-            self.body = timm.create_model(architecture, pretrained=weights is not None, **arguments)
-        except (OSError, RuntimeError) as error:
-            raise CheckpointError(
-                f"the weights of {architecture} ({weights}) cannot be had, or do not fit ({error}); put "
-                f"{architecture}.safetensors into a folder and set {WEIGHTS_VARIABLE} to it"
-            ) from error
+
+        def classifier() -> nn.Module:
+            with torch.device("meta"):  # no weights are drawn, so that those drawn afterwards stay the same
+                return timm.create_model(architecture, pretrained=False, **(options or {}))
+
+        self.body = (
+            timm.create_model(architecture, pretrained=False, **arguments)
+            if weights is None
+            else create_pretrained(architecture, weights, classifier, arguments)
+        )
         # timm joins the names of nested modules when it cuts a network into stages.
         self.stages = [name.replace(".", "_") for name in self.body.feature_info.module_name()]
         self.channels: int = self.body.feature_info.channels()[-1]

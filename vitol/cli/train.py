@@ -181,7 +181,7 @@ def train(
     with errors_in_words(lambda: left_by(out)):
         if out.suffix != ".safetensors":
             raise ValueError(f"{out} does not end in .safetensors; give a name that does")
-        if out.exists() and not force:
+        if out.exists() and not force and not left_for(out):
             raise ValueError(f"{out} exists already; give another name, or --force to overwrite it")
         given: dict[str, Any] = {
             "epochs": epochs,
@@ -200,6 +200,7 @@ def train(
         with Console(stderr=True).status("Loading libraries and data"):
             from vitol.classifier import train_classifier
             from vitol.fitting import epoch_in_words
+            from vitol.processes import team
             from vitol.schedules import SCHEDULES
             from vitol.training_inputs import read_training_data
 
@@ -236,6 +237,8 @@ def train(
                 told=lambda epoch, rate: bars.say(epoch_in_words(epoch, recipe.epochs, rate)),
                 said=bars.say,
             ).log[-1]
+    if not team().is_main_process:
+        return
     print_facts(
         ("checkpoint", out),
         ("beside it", f"{out.with_suffix('.json').name}, {out.with_suffix('.csv').name}"),
@@ -257,6 +260,13 @@ def read_option(text: str) -> tuple[str, Any]:
         return key, json.loads(value)
     except ValueError:
         return key, value
+
+
+def left_for(out: Path) -> bool:
+    """Whether an interrupted training of this very checkpoint waits: its end may have been cut off."""
+    from vitol.classifier import goes_on
+
+    return goes_on(out)
 
 
 def left_by(out: Path) -> str:

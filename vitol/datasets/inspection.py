@@ -2,7 +2,6 @@
 
 import hashlib
 import io
-import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
@@ -16,6 +15,7 @@ from vitol.datasets.faults import Fault, is_below
 from vitol.datasets.layout import Scan
 from vitol.datasets.split_faults import path_fault
 from vitol.datasets.splits import Split
+from vitol.threads import threads
 
 Progress = Callable[[int, int], None]
 """Called with the images (masks included) done and in all."""
@@ -89,9 +89,9 @@ def _path_faults(splits: Mapping[str, Split], faults: Sequence[Fault]) -> list[F
 
 
 def open_images(folder: Path, files: Sequence[str], decode: bool, progress: Progress | None = None) -> Opened:
-    """Open image files below a folder, in as many threads as there are processors; see `inspect_images`."""
+    """Open image files below a folder, in a thread a core; see `inspect_images`."""
     opened = Opened()
-    with ThreadPoolExecutor(os.cpu_count()) as pool:
+    with ThreadPoolExecutor(threads()) as pool:
         for start in range(0, len(files), BATCH):
             batch = files[start : start + BATCH]
             results = pool.map(partial(_inspect, decode=decode), (folder / file for file in batch))

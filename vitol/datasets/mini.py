@@ -7,7 +7,6 @@ images themselves, so that its bytes depend on no compressor; masks are run leng
 import io
 import re
 import struct
-import tempfile
 import zipfile
 from collections.abc import Callable, Iterable, Mapping
 from itertools import count
@@ -16,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from vitol.atomic import atomic_file, atomic_folder
 from vitol.datasets.drawing import CLASSES, SIZE
 from vitol.datasets.pictures import COUNTS, SEED, SPLITS, draw_image, image_order
 from vitol.datasets.splits import read_split
@@ -70,16 +70,12 @@ def write_archive(
         entries |= _drawn(split, sizes, seed, lambda: progress(next(done), total))
     images = ", ".join(f"{sum(sizes.values())} {split} images" for split, sizes in counts.items())
     entries["README.txt"] = README.format(images=images, side=SIZE, classes=len(CLASSES), seed=seed).encode()
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{path.name}-", dir=path.parent) as temporary:
-        fresh = Path(temporary, "new")
-        with zipfile.ZipFile(fresh, "w", zipfile.ZIP_STORED) as archive:
-            for name in sorted(entries):
-                info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
-                # Both have defaults that differ between operating systems.
-                info.create_system, info.external_attr = 3, 0o100644 << 16
-                archive.writestr(info, entries[name])
-        fresh.replace(path)
+    with atomic_file(path) as fresh, zipfile.ZipFile(fresh, "w", zipfile.ZIP_STORED) as archive:
+        for name in sorted(entries):
+            info = zipfile.ZipInfo(name, date_time=(1980, 1, 1, 0, 0, 0))
+            # Both have defaults that differ between operating systems.
+            info.create_system, info.external_attr = 3, 0o100644 << 16
+            archive.writestr(info, entries[name])
 
 
 def _text(rows: Iterable[str]) -> bytes:
@@ -148,9 +144,7 @@ def unpack(archive: Path, folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise ValueError(f"{folder} is there already; remove it, or unpack to another folder")
     entries = _read(archive)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
-        fresh = Path(temporary, "new")
+    with atomic_folder(folder) as fresh:
         for name, content in entries.items():
             if name.startswith(("images/", "metadata/")):
                 path = fresh / name.removeprefix("metadata/")
@@ -162,9 +156,6 @@ def unpack(archive: Path, folder: Path) -> None:
                     _write_masks(fresh, split, entries)
         except ValueError as error:
             raise ValueError(f"{archive} is no archive of mini: {error}") from error
-        if folder.exists():
-            folder.rmdir()
-        fresh.rename(folder)
 
 
 def _read(archive: Path) -> dict[str, bytes]:

@@ -8,7 +8,6 @@ The images stay there.
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from vitol.atomic import atomic_file, atomic_folder
 from vitol.datasets.faults import DatasetFaults, Fault
 from vitol.datasets.inspection import Progress, inspect_images, mask_owners
 from vitol.datasets.layout import Layout, layout_faults
@@ -86,22 +86,20 @@ def register(
         "handling": faults,
         "faults": [{"where": f.where, "seen": f.seen, "done": _done(f, faults)} for f in found],
     }
-    folder.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{name}-", dir=folder) as temporary:
-        fresh, prepared = Path(temporary, "new"), folder / f"{name}.splits"
+    with (
+        # They get their names in the opposite order, the manifest last.
+        atomic_file(folder / f"{name}.json") as manifest_file,
+        atomic_file(folder / f"{name}.root") as root_file,
+        atomic_folder(folder / f"{name}.splits") as fresh,
+    ):
         for split_name, split in layout.splits.items():
             write_split(split, fresh / split_name)
         (fresh / CLASSES).write_text("".join(f"{label}\n" for label in layout.classes), encoding="utf-8")
         (fresh / CONTENTS).write_text(
             "".join(f"{file},{digest}\n" for file, digest in contents.items()), encoding="utf-8", newline="\n"
         )
-        Path(temporary, "root").write_text(f"{root}\n", encoding="utf-8")
-        Path(temporary, "json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        if prepared.exists():
-            prepared.rename(Path(temporary, "old"))
-        fresh.rename(prepared)
-        Path(temporary, "root").replace(folder / f"{name}.root")
-        Path(temporary, "json").replace(folder / f"{name}.json")
+        root_file.write_text(f"{root}\n", encoding="utf-8")
+        manifest_file.write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
     return manifest
 
 

@@ -9,7 +9,6 @@ for y and the height. Where objects are pixel masks, `localization.txt` lists th
 """
 
 import hashlib
-import tempfile
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vitol.atomic import atomic_folder
 from vitol.datasets.faults import Box, DatasetFaults, Fault, is_below
 from vitol.datasets.localization import BOX_COLUMNS, MASK_COLUMNS, columns_of, read_localization
 from vitol.datasets.split_faults import path_fault, split_faults
@@ -210,16 +210,10 @@ def write_split(split: Split, folder: Path) -> None:
             del tables["image_sizes.txt"]
     if split.subsets:
         tables["subsets.csv"] = [FILES["subsets.csv"].split(","), *zip(split.ids, split.subsets, strict=True)]
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as temporary:
-        fresh = Path(temporary, "new")
-        fresh.mkdir()
+    with atomic_folder(folder) as fresh:
         for name, rows in tables.items():
             text = "".join(",".join(map(str, row)) + "\n" for row in rows)
             (fresh / name).write_text(text, encoding="utf-8", newline="\n")
-        if folder.exists():
-            folder.rename(Path(temporary, "old"))
-        fresh.rename(folder)
 
 
 def scan_split(folder: Path, sized: bool = True) -> tuple[Split | None, list[Fault]]:

@@ -19,6 +19,7 @@ from vitol.boxes import DISTINCT_THRESHOLDS, score_map
 from vitol.report.contents import Gallery, Layer, Photo
 from vitol.report.pictures import heat_bytes, photo_bytes, text_of
 from vitol.report.steps import Steps, steps_of, threshold_index
+from vitol.threads import threads
 
 CUTS = len(DISTINCT_THRESHOLDS)
 _STEPS = 2 * 4 * CUTS  # bytes
@@ -73,7 +74,7 @@ def packed_gallery(
         progress: Called once a map, from the calling thread.
 
     Raises:
-        ValueError: If a map or an image is bad: then with the image's name.
+        ValueError: If a map or an image is bad: then with the image's name; or if workers is below 1.
     """
     pool, rows = _pooled(gallery)
 
@@ -81,15 +82,15 @@ def packed_gallery(
         layer, at = gallery.layers[key[0]], key[1]
         return record_bytes(_record(layer, gallery.photos[at], at))
 
-    with ThreadPoolExecutor(workers) as threads:
+    with ThreadPoolExecutor(threads(workers)) as executor:
         try:
             records = []
-            for made in threads.map(record, pool):
+            for made in executor.map(record, pool):
                 records.append(made)
                 if progress is not None:
                     progress()
         except BaseException:
-            threads.shutdown(cancel_futures=True)
+            executor.shutdown(cancel_futures=True)
             raise
     return {
         "title": gallery.title,
