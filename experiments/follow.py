@@ -37,8 +37,9 @@ from experiments.mosaics import (
 from experiments.names import MODELS
 from experiments.params import read_params
 from experiments.resume import Resume, resuming
-from experiments.stage import RESULTS, console, data_folder, provenance, replaced
+from experiments.stage import RESULTS, console, data_folder, provenance
 from experiments.tabulate import COMMITTED
+from vitol.atomic import atomic_folder
 from vitol.bootstrap import interval, resamples
 from vitol.class_grid import CELLS, CHANCE, draw_mosaics
 from vitol.class_grid_figure import class_grid_figure
@@ -220,7 +221,7 @@ def main(
             found = play(study, images, resume, facts)
         scores, means, differences = tables(study, found)
         if images is None:
-            with replaced(folder) as new:
+            with atomic_folder(folder) as new:
                 scores.to_csv(new / "follow.csv", index=False, lineterminator="\n")
                 differences.to_csv(new / "differences.csv", index=False, lineterminator="\n")
                 title = f"{dataset}, {backbone}: do maps follow the class?"

@@ -24,7 +24,7 @@ from rich.table import Table
 from experiments.bench import Bench, fine_tuned
 from experiments.params import read_params
 from experiments.resume import resuming
-from experiments.stage import RESULTS, console, provenance, replaced
+from experiments.stage import RESULTS, console, provenance
 from experiments.summary import signed
 from experiments.suspects import (
     AS_RELEASED,
@@ -50,6 +50,7 @@ from experiments.suspicions import (
     Expected,
     Suspicion,
 )
+from vitol.atomic import atomic_folder
 from vitol.claims_figure import differences_figure
 from vitol.datasets.splits import Split
 from vitol.models import describe_device
@@ -229,7 +230,7 @@ def main(birds: str, objects: str, backbone: str) -> None:
         with provenance("inquire", **config) as facts:
             facts |= {"device": describe_device(), "weights": describe_weights(bench.weights)}
             lines = pd.DataFrame(inquire(bench, birds, objects, facts)).round(2)
-        with replaced(FOLDER) as folder:
+        with atomic_folder(FOLDER) as folder:
             lines.to_csv(folder / "inquiry.csv", index=False, lineterminator="\n")
             figure(lines, folder / "inquiry.png")
             shutil.copy(RESULTS / "provenance" / "inquire.json", folder / "provenance.json")

@@ -20,11 +20,11 @@ from experiments.stage import (
     options,
     progress_bar,
     provenance,
-    replaced,
     scores_folder,
 )
 from experiments.views import CURVES, VIEWS, curves_of_seed, views_of_seed
 from vitol.accuracy import CLASSIFICATION, FIXED, POLICIES, VALIDATION, Localizations, Measurement, measure
+from vitol.atomic import atomic_folder
 from vitol.boxes import best_ious_of_maps, score_map
 from vitol.datasets.faults import DatasetFaults
 from vitol.datasets.splits import TEST_CUT, VAL_CUT, Split, read_split
@@ -206,7 +206,7 @@ def main(dataset: str, backbone: str, model: str) -> None:
             variant=variant,
             position=position,
         )
-        with replaced(scores_folder(dataset, backbone, model)) as folder:
+        with atomic_folder(scores_folder(dataset, backbone, model)) as folder:
             write_replicates(
                 frame[frame["preset"].isin(["", "release"]) & frame["subset"].isin(WHOLE)], folder
             )

@@ -22,8 +22,8 @@ from experiments.stage import (
     package_versions,
     progress_bar,
     provenance,
-    replaced,
 )
+from vitol.atomic import atomic_folder
 from vitol.chunks import Chunks
 from vitol.datasets.images import SplitImages, normalise
 from vitol.datasets.splits import read_split
@@ -137,7 +137,7 @@ def map_seeds(
                 make_maps(explain, model, images, of_split[split], batch_size, params.workers, label)
             processes.wait_for_everyone()
             if processes.is_main_process:
-                with replaced(maps_folder(dataset, backbone, model_name, seed)) as folder:
+                with atomic_folder(maps_folder(dataset, backbone, model_name, seed)) as folder:
                     for split, chunks in of_split.items():
                         (folder / split).mkdir()
                         for file, array in chunks.merged().items():

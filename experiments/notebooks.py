@@ -19,7 +19,8 @@ from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernel
 from nbconvert import HTMLExporter
 from nbformat import NotebookNode
 
-from experiments.stage import RESULTS, console, progress_bar, provenance, replaced
+from experiments.stage import RESULTS, console, progress_bar, provenance
+from vitol.atomic import atomic_folder
 
 SOURCES = Path("notebooks")
 PAGES = RESULTS / "notebooks"
@@ -144,7 +145,7 @@ def main() -> None:
             for path in paths:
                 bar.update(task, description=path.stem)
                 executed[path.stem] = execute(path, lambda: bar.advance(task))
-        with replaced(PAGES) as folder:
+        with atomic_folder(PAGES) as folder:
             for name, notebook in executed.items():
                 nbformat.write(notebook, folder / f"{name}.ipynb")
                 (folder / f"{name}.html").write_text(page(notebook, name), encoding="utf-8")

@@ -13,9 +13,9 @@ from experiments.stage import (
     options,
     progress_bar,
     provenance,
-    replaced,
     sanity_folder,
 )
+from vitol.atomic import atomic_folder
 from vitol.datasets.images import SplitImages, normalise
 from vitol.datasets.splits import read_split
 from vitol.maps import Method
@@ -56,7 +56,7 @@ def main(dataset: str, backbone_name: str) -> None:
                 progress=lambda: bar.advance(task),
             )
         frame = similarity_frame(cascade, params.bootstrap.replicates, params.bootstrap.seed)
-        with replaced(sanity_folder(dataset, backbone_name)) as folder:
+        with atomic_folder(sanity_folder(dataset, backbone_name)) as folder:
             for name, maps in cascade.maps.items():
                 np.save(folder / f"{name}.npy", maps.float().numpy(), allow_pickle=False)
             ids = "".join(f"{split.ids[index]}\n" for index in chosen)

@@ -29,8 +29,6 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from vitol.atomic import atomic_folder
-
 RESULTS = Path("results")
 PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless", "pandas", "pillow")
 
@@ -74,10 +72,6 @@ def sanity_folder(dataset: str, backbone: str) -> Path:
 def checkpoint_path(dataset: str, backbone: str, model: str, seed: int) -> Path:
     """The weights of a model."""
     return models_folder(dataset, backbone, model) / f"seed{seed}.safetensors"
-
-
-replaced = atomic_folder
-"""How a stage writes a folder: all of it or nothing."""
 
 
 def options(description: str | None, *names: str) -> list[str]:

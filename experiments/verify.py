@@ -25,7 +25,8 @@ from experiments.mapping import CHUNK, make_maps
 from experiments.names import MAP_FILES
 from experiments.params import read_params
 from experiments.resume import code_digest, resuming
-from experiments.stage import RESULTS, console, package_versions, progress_bar, replaced
+from experiments.stage import RESULTS, console, package_versions, progress_bar
+from vitol.atomic import atomic_folder
 from vitol.chunks import Chunks
 from vitol.datasets.images import SplitImages
 from vitol.datasets.register import load
@@ -102,7 +103,7 @@ def main(checkpoint: Path, dataset: str, architecture: str | None, limit: int | 
         processes.wait_for_everyone()
         if not processes.is_main_process:
             return pd.DataFrame()
-        with replaced(VERIFIED / f"maps-{dataset}-{backbone}") as folder:
+        with atomic_folder(VERIFIED / f"maps-{dataset}-{backbone}") as folder:
             for file, array in chunks.merged().items():
                 np.save(folder / f"{file}.npy", array, allow_pickle=False)
             with progress_bar() as bar:

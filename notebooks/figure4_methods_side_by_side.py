@@ -4,7 +4,7 @@
 # **The paper** shows the maps of VGG16-CAM, ResNet50-ADL, TS-CAM and ViTOL (GAR) on images of ImageNet.
 #
 # **Here** model and images are the same in every column, and only the way to make a map of them differs: the paper's
-# AR, GAR and LRP, and rivals of theirs. The maps are those of the sanity check: of the baseline, without p-ADL, for the
+# AR, GAR and LRP, and other maps. The maps are those of the sanity check: of the baseline, without p-ADL, for the
 # class that it predicts.
 
 # %%

@@ -21,8 +21,8 @@ from vitol.cams.tscam import TSCAM
 from vitol.datasets.splits import make_split
 from vitol.logits import read_logits
 from vitol.models import create_model, unfused_attention
+from vitol.other_maps import class_attention
 from vitol.recipe import Recipe
-from vitol.rivals import class_attention
 from vitol.tokens import readout_row
 from vitol.training import create_optimizer, own_objective, train
 

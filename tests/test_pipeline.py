@@ -19,7 +19,6 @@ from conftest import ROOT
 from experiments import names, select
 from experiments.names import MAP_FILES
 from experiments.params import ParamsError, read_params
-from experiments.stage import replaced
 from experiments.summary import cell
 from vitol.methods import ABOUT, METHODS, Method
 from vitol.models import create_model
@@ -171,20 +170,6 @@ NEEDED = {
 def test_a_stage_depends_on_the_data_and_settings_it_reads(stage):
     data = {path for path in body(stage)["deps"] if not path.endswith(".py")}
     assert (data, set(body(stage)["params"])) == NEEDED[stage]
-
-
-def test_a_folder_is_replaced_as_a_whole_or_not_at_all(tmp_path):
-    folder = tmp_path / "maps"
-    with replaced(folder) as new:
-        (new / "a.npy").write_text("first")
-    with pytest.raises(ValueError, match="half-way"), replaced(folder) as new:
-        (new / "a.npy").write_text("second")
-        raise ValueError("half-way")
-    assert (folder / "a.npy").read_text() == "first"
-    with replaced(folder) as new:
-        (new / "b.npy").write_text("third")
-    assert [path.name for path in folder.iterdir()] == ["b.npy"]
-    assert list(tmp_path.iterdir()) == [folder]
 
 
 def test_a_map_that_a_committed_run_lacks_is_shown_as_not_run():

@@ -15,10 +15,10 @@ from torch.func import functional_call
 
 from vitol.attention import CaptureError, capture_attention
 from vitol.methods import ABOUT, Method
+from vitol.other_maps import class_attention, legrad, token_grad_cam
 from vitol.precision import no_tf32
 from vitol.propagation import Propagation, exact_arithmetic
 from vitol.relevance import CHEFER, attn_lrp
-from vitol.rivals import class_attention, legrad, token_grad_cam
 from vitol.rollout import Rollout, attention_rollout, fuse_heads, gar_transition, lrp_transition
 from vitol.tokens import prefix_tokens, readout_row
 
