@@ -15,12 +15,14 @@ from experiments.differences import seeds_of
 from experiments.params import Padl, Params
 from experiments.publish import used
 from experiments.replicates import REPLICATES, read_replicates
+from experiments.run_facts import checkpoint_digests
 from experiments.stage import RESULTS, console, scores_folder
 from experiments.tabulate import COMMITTED
 from vitol import padl
 from vitol.ablation_figure import PANELS, RATES, THRESHOLDS
 from vitol.accuracy import paired_difference
 from vitol.atomic import atomic_file
+from vitol.bootstrap import side_of_zero
 from vitol.measurements import mean_over_seeds, read_scores
 from vitol.resumption import digest
 from vitol.tables import POLICY, PRESET
@@ -179,6 +181,7 @@ class Ablation:
         control = cell.scores("control")
         files = (control / "measurements.csv", control / REPLICATES)
         self._control = digest(*(path.read_bytes() for path in (*files, PADL_CODE)))
+        self._checkpoints = checkpoint_digests(cell.dataset, cell.backbone, ["control"], params.seeds)
         self.frame = pd.DataFrame(columns=COLUMNS)
         self._records: dict[str, Any] = {}
         table, record = cell.kept / TABLE, cell.kept / RECORD
@@ -209,7 +212,12 @@ class Ablation:
         )
         seconds = round(sum(stage["wall_seconds"] for stage in stages.values()), 1) if stages else None
         self._records[setting.name] = {"stages": stages, "wall_seconds": seconds}
-        made = {"control": self._control, "params": used(self.params), "settings": self._records}
+        made = {
+            "control": self._control,
+            "checkpoints": self._checkpoints,
+            "params": used(self.params),
+            "settings": self._records,
+        }
         with atomic_file(self.cell.kept / TABLE) as partial:
             self.frame.to_csv(partial, index=False, lineterminator="\n")
         with atomic_file(self.cell.kept / RECORD) as partial:
@@ -232,6 +240,6 @@ def render_ablation(frame: pd.DataFrame, cell: Cell) -> Table:
         cells = []
         for value, low, high in rows[ENDS].itertuples(index=False):  # one each of MEASURED
             text = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
-            cells.append(f"[bold]{text}[/bold]" if low > 0 or high < 0 else text)
+            cells.append(f"[bold]{text}[/bold]" if side_of_zero(low, high) else text)
         table.add_row(str(setting), *cells)
     return table

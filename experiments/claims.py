@@ -15,6 +15,8 @@ import pandas as pd
 
 from experiments.differences import Side
 from experiments.names import MODELS
+from experiments.run_facts import same_checkpoints
+from vitol.bootstrap import side_of_zero
 from vitol.datasets.splits import TEST_CUT
 from vitol.measurements import read_scores
 from vitol.tables import PAPER_DATASETS
@@ -189,11 +191,12 @@ def verdict_of(
     'open'
     """
     low, high = with_seeds(difference, ci_low, ci_high, seed_sd, seeds)
-    if not (min(low, ci_low) > 0 or max(high, ci_high) < 0):
+    side = side_of_zero(min(low, ci_low), max(high, ci_high))
+    if not side:
         return "open"
     if trained and seeds < 2:
         return "one training"
-    return "holds" if difference * sign > 0 else "reversed"
+    return "holds" if side == sign else "reversed"
 
 
 def paper_difference(published: pd.DataFrame, comparison: Comparison, metric: str, dataset: str) -> float:
@@ -228,20 +231,24 @@ def read_run(folder: Path, run: str) -> pd.DataFrame:
         run: Such as "cub20-deit_tiny".
 
     Raises:
-        ValueError: If the game was played with checkpoints of other seeds.
+        ValueError: If the game was played with other checkpoints, or those of other seeds.
     """
     frames = [read_scores(folder / run / "differences.csv")]
     ((dataset, backbone),) = set(frames[0][["dataset", "backbone"]].itertuples(index=False, name=None))
     game = folder / f"follow-{dataset}-{backbone}"
     if game.is_dir():
-        played = json.loads((game / "provenance.json").read_text(encoding="utf-8"))["config"]["seeds"]
-        trained = json.loads((folder / run / "provenance.json").read_text(encoding="utf-8"))["params"][
-            "seeds"
-        ]
-        if played != trained:
+        played, kept = (
+            json.loads((of / "provenance.json").read_text(encoding="utf-8")) for of in (game, folder / run)
+        )
+        again = f"play it again with `python -m experiments.follow {dataset} {backbone}`"
+        seeds, trained = played["config"]["seeds"], kept["params"]["seeds"]
+        if seeds != trained:
             raise ValueError(
-                f"{game} was played with seeds {played}, {folder / run} is of seeds {trained}; play it again with "
-                f"`python -m experiments.follow {dataset} {backbone}`"
+                f"{game} was played with seeds {seeds}, {folder / run} is of seeds {trained}; {again}"
+            )
+        if same_checkpoints(played, kept) is False:
+            raise ValueError(
+                f"{game} was played with other checkpoints than those of {folder / run}; {again}"
             )
         rows = pd.read_csv(game / "differences.csv")
         rows = rows.assign(subset="all", metric=FOLLOWS, policy="", n_images=4 * rows["n_mosaics"])

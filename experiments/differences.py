@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import product
 from typing import NamedTuple
 
@@ -14,12 +14,11 @@ from experiments.params import Params
 from experiments.replicates import read_replicates
 from experiments.stage import scores_folder
 from vitol.accuracy import CLASSIFICATION, Measurement, paired_difference
+from vitol.bootstrap import side_of_zero
 from vitol.measurements import GAUSSIAN
 
 METRICS = ("MaxBoxAccV2", "GTKnownLoc", "GTKnownLocV1", "Top1Loc", "Top1Cls")
 MAP_PAIRS = (("GAR", "AR"), ("LRP", "AR"), ("LRP", "GAR"), *((name, GAUSSIAN) for name in METHODS))
-# What every rival stands against: the paper's two methods, and what they are without p-ADL.
-CHALLENGERS = (("mmp", "GAR"), ("mmp", "LRP"), ("baseline", "GAR"))
 MODEL_PAIRS = (("control", "baseline"), ("mmp", "control"), ("mpm", "control"), ("mmp", "mpm"))
 COLUMNS = [
     *("dataset", "backbone", "subset", "metric", "policy", "model_a", "map_a", "model_b", "map_b"),
@@ -35,6 +34,19 @@ class Side(NamedTuple):
     map: str
 
 
+def challengers(models: Sequence[str]) -> list[Side]:
+    """What every rival stands against: the paper's two methods with p-ADL, and without it.
+
+    Without it they are of the control, which was trained for as many epochs as the rivals; of the baseline where the
+    models have no control.
+
+    >>> challengers(["baseline"])
+    [Side(model='baseline', map='GAR'), Side(model='baseline', map='LRP')]
+    """
+    without = "control" if "control" in models else "baseline"
+    return [Side(model, name) for model in ("mmp", without) if model in models for name in ("GAR", "LRP")]
+
+
 def pairs(models: list[str]) -> Iterator[tuple[Side, Side]]:
     """What is compared: maps of one model, one map of two models, two models' classification, and rivals with ours."""
     for model, (a, b) in product((model for model in models if model in MODELS), MAP_PAIRS):
@@ -44,9 +56,8 @@ def pairs(models: list[str]) -> Iterator[tuple[Side, Side]]:
             yield Side(a, name), Side(b, name)
     for rival in (model for model in models if model not in MODELS):
         (own,) = map_names(rival)
-        for model, name in CHALLENGERS:
-            if model in models:
-                yield Side(model, name), Side(rival, own)
+        for challenger in challengers(models):
+            yield challenger, Side(rival, own)
         if "mmp" in models:
             yield Side("mmp", ""), Side(rival, "")
         yield Side(rival, own), Side(rival, GAUSSIAN)
@@ -117,4 +128,4 @@ def cell_of(rows: pd.DataFrame, run: tuple[str, str]) -> str:
         return ""
     value, low, high = found[["difference", "ci_low", "ci_high"]].iloc[0]
     text = f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
-    return f"[bold]{text}[/bold]" if low > 0 or high < 0 else text
+    return f"[bold]{text}[/bold]" if side_of_zero(low, high) else text

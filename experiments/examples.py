@@ -19,6 +19,7 @@ from experiments.inputs import classes, images_root
 from experiments.names import OF_CLASS, PREDICTED, named, shown_file
 from experiments.params import Params, is_registered
 from experiments.stage import RESULTS, checkpoint_path, data_folder, maps_folder, scores_folder
+from vitol.bootstrap import side_of_zero
 from vitol.boxes import boxes_at, score_map
 from vitol.datasets.splits import Split, read_split
 from vitol.failures import Failures, failures, predicted_boxes
@@ -164,7 +165,9 @@ class Examples:
             return f"{names[0]} against {names[1]}: not run"
         row = found.iloc[sides.index([*ours, *theirs])]
         low, high = row["ci_low"], row["ci_high"]
-        verdict = "is better than" if low > 0 else "is worse than" if high < 0 else "cannot be told from"
+        verdict = {1: "is better than", -1: "is worse than", 0: "cannot be told from"}[
+            side_of_zero(low, high)
+        ]
         return (
             f"{names[0]} {verdict} {names[1]}: {row['difference']:+.1f} [{low:+.1f}, {high:+.1f}] points of {metric} "
             f"(n={row['n_images']}, seeds: {row['seeds']})"

@@ -1,4 +1,4 @@
-"""Training as the stages baseline and finetune do it: data in, checkpoint and epoch log out."""
+"""Training as the stages baseline, finetune and rival do it: data in, checkpoint and epoch log out."""
 
 from __future__ import annotations
 

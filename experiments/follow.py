@@ -37,6 +37,7 @@ from experiments.mosaics import (
 from experiments.names import MODELS
 from experiments.params import read_params
 from experiments.resume import Resume, resuming
+from experiments.run_facts import checkpoint_digests
 from experiments.stage import RESULTS, console, data_folder, provenance
 from experiments.tabulate import COMMITTED
 from vitol.atomic import atomic_folder
@@ -218,6 +219,7 @@ def main(
     with resuming() as resume:
         with provenance(study.name, **config) as facts:
             facts["device"] = describe_device()
+            facts["checkpoints"] = checkpoint_digests(dataset, backbone, study.models, params.seeds)
             found = play(study, images, resume, facts)
         scores, means, differences = tables(study, found)
         if images is None:

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from experiments.inputs import classes
-from experiments.names import OF_CLASS, PREDICTED, classifies, map_files, named
+from experiments.names import OF_CLASS, PREDICTED, classifies, map_files, named, with_boxes
 from experiments.params import Params, read_params
 from experiments.replicates import write_replicates
 from experiments.stage import (
@@ -39,6 +39,11 @@ OF_CLASSIFIER = ("Top1Loc", "Top5Loc", "PredictedLoc")  # localization that asks
 KEYS = ["subset", "map", "preset", "metric", "policy"]
 WHOLE = ("all", TEST_CUT)  # what models are compared on
 Progress = Callable[[], object]
+
+
+def scored_splits(dataset: str, model: str) -> tuple[str, ...]:
+    """The splits whose maps are scored: test, and val to choose thresholds on, unless the model was trained on it."""
+    return ("test",) if with_boxes(model) else mapped_splits(dataset)
 
 
 def score_maps(folder: Path, model: str, split: Split, progress: Progress) -> dict[str, Localizations]:
@@ -149,7 +154,7 @@ def measurements_of_seed(
     """
     scored = score_maps(folder / "test", model, split, progress)
     val = None
-    if "val" in mapped_splits(dataset):
+    if "val" in scored_splits(dataset, model):
         val = score_maps(folder / "val", model, read_split(data_folder(dataset) / "val"), progress)
     rows: list[dict] = []
     for sample in samples(split, scored, val):
@@ -186,7 +191,9 @@ def main(dataset: str, backbone: str, model: str) -> None:
         variant, position, _ = named(model)
         frames, views, curves = [], [], []
         with progress_bar() as bar:
-            images = sum(len(read_split(data_folder(dataset) / name)) for name in mapped_splits(dataset))
+            images = sum(
+                len(read_split(data_folder(dataset) / name)) for name in scored_splits(dataset, model)
+            )
             task = bar.add_task(
                 f"boxes {model}", total=images * len(set(map_files(model).values())) * len(params.seeds)
             )

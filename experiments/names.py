@@ -51,9 +51,14 @@ def named(model: str) -> Model:
     return MODELS[model] if model in MODELS else Model(model, "", RIVALS[model].title)
 
 
+def with_boxes(model: str) -> bool:
+    """Whether a model is trained on the boxes of the validation split."""
+    return model not in MODELS and RIVALS[model].with_boxes
+
+
 def classifies(model: str) -> bool:
     """Whether a model has class scores."""
-    return model in MODELS or not RIVALS[model].with_boxes
+    return not with_boxes(model)
 
 
 def map_files(model: str) -> dict[tuple[str, Preset | Literal[""]], str]:

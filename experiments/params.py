@@ -6,7 +6,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 
 from vitol.cams.about import RIVALS
 from vitol.datasets.registered import REGISTERED
@@ -31,6 +39,17 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
+def differ(names: list[Any], info: ValidationInfo) -> list[Any]:
+    """A list whose members differ.
+
+    Raises:
+        ValueError: If one is there twice.
+    """
+    if len(set(names)) < len(names):
+        raise ValueError(f"{info.field_name} = {names} has one twice")
+    return names
+
+
 class Grid(Strict):
     """What the pipeline runs."""
 
@@ -40,6 +59,8 @@ class Grid(Strict):
     models: list[str]
     rivals: list[str]
     scored: list[str]
+
+    _names_differ = field_validator("backbones", "variants", "rivals")(differ)
 
     @field_validator("datasets")
     @classmethod
@@ -116,6 +137,18 @@ class Rivals(Strict):
     networks: dict[str, str]
     settings: dict[str, dict[str, dict[str, Any]]]
 
+    @field_validator("settings")
+    @classmethod
+    def _settings_are_of_rivals(
+        cls, settings: dict[str, dict[str, dict[str, Any]]]
+    ) -> dict[str, dict[str, dict[str, Any]]]:
+        for network, of_rivals in settings.items():
+            if unknown := [name for name in of_rivals if name not in RIVALS]:
+                raise ValueError(
+                    f"{network} has settings of {', '.join(unknown)}, unknown rivals; there are {', '.join(RIVALS)}"
+                )
+        return settings
+
 
 class SnapshotSettings(Strict):
     """How often training leaves a state to go on from after an interruption."""
@@ -182,43 +215,7 @@ class Params(Strict):
     committed: list[str]
     tolerance: float = Field(gt=0)
 
-    @field_validator("seeds")
-    @classmethod
-    def _seeds_differ(cls, seeds: list[int]) -> list[int]:
-        if len(set(seeds)) < len(seeds):
-            raise ValueError(f"seeds = {seeds} has one twice")
-        return seeds
-
-    @model_validator(mode="after")
-    def _variants_have_recipes(self) -> Params:
-        for name in self.grid.datasets:
-            if self.grid.variants and name in self.datasets and self.datasets[name].finetune is None:
-                raise ValueError(
-                    f"data set {name!r} has no finetune recipe; set grid.variants to [] and grid.models to "
-                    "[baseline], or add a recipe"
-                )
-        return self
-
-    @model_validator(mode="after")
-    def _rivals_can_be_trained(self) -> Params:
-        for name in self.grid.datasets if self.grid.rivals else ():
-            if name in self.datasets and self.datasets[name].rivals is None:
-                raise ValueError(
-                    f"data set {name!r} has no recipe for rivals; add one, or set grid.rivals to []"
-                )
-        for backbone in self.grid.backbones if self.grid.rivals else ():
-            network = self.rivals.networks.get(backbone)
-            if network not in self.backbones:
-                raise ValueError(
-                    f"rivals.networks names no described network beside {backbone!r} (seen: {network!r}); the "
-                    "rivals need a convolutional one of backbones"
-                )
-        return self
-
-    def network(self, backbone: str, model: str) -> str:
-        """The name of the network that a model of the grid is trained on: the backbone, or the one beside it."""
-        convolutional = model in self.grid.rivals and not RIVALS[model].transformer
-        return self.rivals.networks[backbone] if convolutional else backbone
+    _seeds_differ = field_validator("seeds")(differ)
 
     @model_validator(mode="after")
     def _grid_is_described(self) -> Params:
@@ -233,6 +230,90 @@ class Params(Strict):
                         f"known: {', '.join(known)}"
                     )
         return self
+
+    @model_validator(mode="after")
+    def _variants_have_recipes(self) -> Params:
+        for name in self.grid.datasets:
+            if self.grid.variants and self.datasets[name].finetune is None:
+                raise ValueError(
+                    f"data set {name!r} has no finetune recipe; set grid.variants to [] and grid.models to "
+                    "[baseline], or add a recipe"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _rivals_can_be_trained(self) -> Params:
+        for name in self.grid.datasets if self.grid.rivals else ():
+            if self.datasets[name].rivals is None:
+                raise ValueError(
+                    f"data set {name!r} has no recipe for rivals; add one, or set grid.rivals to []"
+                )
+        for backbone in self.grid.backbones if self.grid.rivals else ():
+            network = self.rivals.networks.get(backbone)
+            if network not in self.backbones:
+                raise ValueError(
+                    f"rivals.networks names no described network beside {backbone!r} (seen: {network!r}); the "
+                    "rivals need a convolutional one of backbones"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _networks_stand_beside_backbones(self) -> Params:
+        networks, settings = self.rivals.networks, self.rivals.settings
+        for key, names in (("networks", [*networks, *networks.values()]), ("settings", list(settings))):
+            if unknown := [name for name in names if name not in self.backbones]:
+                raise ValueError(
+                    f"rivals.{key} names {', '.join(unknown)}, not described; known: {', '.join(self.backbones)}"
+                )
+        for backbone, network in networks.items():
+            if network in networks:
+                raise ValueError(
+                    f"rivals.networks puts {network!r} beside {backbone!r}, but it is itself a backbone that has a "
+                    "network beside it; the rivals need a convolutional one"
+                )
+        for network, of_rivals in settings.items():
+            for rival in of_rivals:
+                if RIVALS[rival].transformer == self.is_convolutional(network):
+                    needed = "a transformer" if RIVALS[rival].transformer else "a convolutional network"
+                    raise ValueError(
+                        f"rivals.settings has {rival} on {network!r}, where they would not be used: it trains {needed}"
+                    )
+        return self
+
+    @model_validator(mode="after")
+    def _grid_is_of_transformers(self) -> Params:
+        for backbone in self.grid.backbones:
+            if self.is_convolutional(backbone):
+                raise ValueError(
+                    f"the grid asks for backbone {backbone!r}, a convolutional network for rivals; maps are made of "
+                    "transformers: ask for one, and rivals.networks puts it beside"
+                )
+        return self
+
+    @model_validator(mode="after")
+    def _rivals_measurements_differ(self) -> Params:
+        shared = [rival for rival in self.grid.rivals if not RIVALS[rival].transformer]
+        beside: dict[str, list[str]] = {}
+        for backbone in self.grid.backbones if shared else ():
+            beside.setdefault(self.rivals.networks[backbone], []).append(backbone)
+        for network, backbones in beside.items():
+            if len(backbones) > 1:
+                raise ValueError(
+                    f"backbones {', '.join(backbones)} of the grid share the network {network!r} of rivals.networks, "
+                    f"so measurements of {', '.join(shared)} could not be told apart; run one backbone after the other "
+                    "(`python -m experiments.select`), or describe a network for each"
+                )
+        return self
+
+    def is_convolutional(self, name: str) -> bool:
+        """Whether a described network is one for rivals: beside a backbone, or with settings that only those have."""
+        described = self.backbones[name]
+        return name in self.rivals.networks.values() or described.stage != -1 or described.neck > 0
+
+    def network(self, backbone: str, model: str) -> str:
+        """The name of the network that a model of the grid is trained on: the backbone, or the one beside it."""
+        convolutional = model in self.grid.rivals and not RIVALS[model].transformer
+        return self.rivals.networks[backbone] if convolutional else backbone
 
 
 class ParamsError(ValueError):

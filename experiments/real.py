@@ -8,8 +8,10 @@ this script; tests compare the page with what this makes of them, and the readin
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -18,12 +20,13 @@ from experiments.ablation import read_ablation
 from experiments.claims import CLAIMS, PAPER_BACKBONE, claim_table, paper_difference
 from experiments.names import MODELS
 from experiments.params import read_params
-from experiments.run_facts import DATASETS, cell_of, read_record, run_facts
+from experiments.run_facts import DATASETS, cell_of, read_record, run_facts, same_checkpoints
 from experiments.stage import console
 from experiments.summary import markdown, signed
 from experiments.suspicions import MARGIN, section
 from experiments.tabulate import COMMITTED
 from vitol.atomic import atomic_file
+from vitol.bootstrap import side_of_zero
 from vitol.claims_figure import curves_figure, differences_figure
 from vitol.paper import TABLES, read_published
 from vitol.readings import ORACLE_PER_IOU, VALIDATION
@@ -62,8 +65,16 @@ ABLATIONS = """\
 
 Settings of p-ADL at MMp unless the name says otherwise, each fine-tuned like the others from the same baseline
 (`make ablation`). Differences to the control in points, of the maps in MaxBoxAccV2 (`oracle-per-iou`), with 95%
-intervals over images; bold where the interval leaves out 0, as one in twenty does by chance.
+intervals over images; bold where the interval leaves out 0, as one in twenty does by chance. A setting and the
+control are two trainings, and the interval does not say what others would change: with one seed bold is no verdict.
 """
+# By whether the control that settings were compared with is that of the run.
+OTHER_CONTROL = {
+    True: "",
+    False: "**These settings were compared with another training of the control than that of the run above**; "
+    "`python -m experiments.ablate {cell}` measures them anew.",
+    None: "Whether these settings were compared with the run's own training of the control is not on record.",
+}
 WHY = """\
 ## Why is AR above GAR on CUB-20?
 
@@ -163,6 +174,21 @@ class Page:
         lines += [(f"`{run}`", *run_facts(self.records[run])) for run in self.runs]
         return markdown(lines)
 
+    def unrecorded(self) -> list[str]:
+        """A sentence on the grid pointing games whose record does not tell the checkpoints that played, if any."""
+        games = []
+        for run in self.runs:
+            name = "-".join(("follow", *self.cells[run]))
+            if (self.folder / name).is_dir():
+                played = json.loads((self.folder / name / "provenance.json").read_text(encoding="utf-8"))
+                if same_checkpoints(played, self.records[run]) is None:
+                    games.append(f"`{run}`")
+        if not games:
+            return []
+        return [
+            f"The records of these grid pointing games tell checkpoints by their seeds alone: {', '.join(games)}."
+        ]
+
     def ablations(self) -> list[str]:
         """Of every run that has ablations a heading, a table of differences to the control, and the picture."""
         parts = []
@@ -172,23 +198,30 @@ class Page:
                 continue
             frame = read_ablation(self.folder / folder / "ablation.csv")
             columns = list(frame[["map", "metric"]].drop_duplicates().itertuples(index=False, name=None))
-            lines: list[tuple[str, ...]] = [("setting", *(name or metric for name, metric in columns))]
+            lines: list[tuple[str, ...]] = [
+                ("setting", "seeds", *(name or metric for name, metric in columns))
+            ]
             lines.append(("---",) * len(lines[0]))
             for setting, rows in frame.groupby("setting", sort=False):
                 of_map = rows.set_index(["map", "metric"])
-                lines.append((f"`{setting}`", *(ablation_cell(of_map.loc[column]) for column in columns)))
+                cells = (ablation_cell(of_map.loc[column]) for column in columns)
+                lines.append((f"`{setting}`", str(rows["seeds"].iloc[0]), *cells))
             parts += [f"### {self.names[run]}", markdown(lines)]
+            made = json.loads((self.folder / folder / "provenance.json").read_text(encoding="utf-8"))
+            if note := OTHER_CONTROL[same_checkpoints(made, self.records[run])]:
+                parts.append(note.format(cell=" ".join(self.cells[run])))
             if (self.folder / folder / "ablation.png").is_file():  # drawn when all settings are done
                 parts.append(f"![Ablations]({folder}/ablation.png)")
         return parts
 
     def logs(self) -> pd.DataFrame:
-        """Every epoch of every run: run, model, seed and the columns of its logs."""
+        """Every epoch of the paper's models in every run: run, model, seed and the columns of its logs."""
         frames = []
-        for run in self.runs:
-            for path in sorted((self.folder / run).glob("log-*.csv")):
-                model, seed = path.stem.removeprefix(f"log-{'-'.join(self.cells[run])}-").split("-seed")
-                frames.append(pd.read_csv(path).assign(run=run, model=model, seed=int(seed)))
+        for run, record in self.records.items():
+            for model, seed in product(record["params"]["grid"]["models"], record["params"]["seeds"]):
+                path = self.folder / run / f"log-{'-'.join(self.cells[run])}-{model}-seed{seed}.csv"
+                if path.is_file():  # a baseline that nothing was trained for has none
+                    frames.append(pd.read_csv(path).assign(run=run, model=model, seed=seed))
         return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
     def text(self) -> str:
@@ -207,6 +240,7 @@ class Page:
             self.by_policy(),
             "## The runs",
             self.provenance(),
+            *self.unrecorded(),
             "![Loss and held-out top-1 over epochs](curves.png)",
         ]
         if ablations := self.ablations():
@@ -225,15 +259,14 @@ def difference_cell(rows: pd.DataFrame) -> str:
     if rows.empty:
         return ""
     row = rows.iloc[0]
-    spread = f" ±{row['seed_sd']:.1f}" if row["seeds"] > 1 else ""
-    return f"{signed(*row[NUMBERS])}{spread} {SIGNS[row['verdict']]}"
+    return f"{signed(*row[[*NUMBERS, 'seed_sd']])} {SIGNS[row['verdict']]}"
 
 
 def ablation_cell(row: pd.Series) -> str:
     """A setting's difference to the control, bold where its interval leaves out 0."""
     low, high = row["difference_low"], row["difference_high"]
     text = signed(row["difference"], low, high)
-    return f"**{text}**" if low > 0 or high < 0 else text
+    return f"**{text}**" if side_of_zero(low, high) else text
 
 
 def claims_figure(claims: pd.DataFrame, names: dict[str, str], path: Path) -> None:

@@ -12,6 +12,7 @@ from experiments.inputs import classes, images_root
 from experiments.params import Backbone, Params, read_params
 from experiments.resume import resuming
 from experiments.stage import checkpoint_path, data_folder, options, provenance
+from vitol.batches import SharedBatches
 from vitol.cams.about import RIVALS
 from vitol.cams.few_shot import BoxImages
 from vitol.cams.registry import start_localizer
@@ -41,16 +42,19 @@ def few_shot_images(dataset: str, params: Params, network: Backbone, seed: int) 
 def with_as_many_steps(recipe: Recipe, images: int, of: int) -> Recipe:
     """The recipe for fewer images, with as many steps: its epochs, warm-up and decay are that much longer.
 
+    To the nearest epoch: an epoch leaves an incomplete last batch out, of few images a larger part than of many.
+
     Args:
         recipe: For `of` images.
         images: How many there are.
         of: How many it is for.
     """
-    longer = max(1, round(of / images))
+    own, wanted = (len(SharedBatches(count, recipe.batch_size, torch.Generator())) for count in (images, of))
+    longer = wanted / own
     return replace(
         recipe,
-        epochs=recipe.epochs * longer,
-        decay_every=recipe.decay_every * longer,
+        epochs=max(1, round(recipe.epochs * longer)),
+        decay_every=max(1, round(recipe.decay_every * longer)),
         warmup_epochs=recipe.warmup_epochs * longer,
     )
 

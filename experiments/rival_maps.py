@@ -1,4 +1,4 @@
-"""Stage rival_maps: localization maps of a rival, of test and val images, for the label and the predicted class."""
+"""Stage rival_maps: localization maps of a rival, of test and val images, for the label and any predicted class."""
 
 from __future__ import annotations
 

@@ -11,9 +11,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.differences import CHALLENGERS
-from experiments.names import MODELS, named
+from experiments.claims import PAPER_BACKBONE, verdict_of
+from experiments.differences import Side, challengers
+from experiments.names import METHODS, MODELS, classifies, named, with_boxes
 from experiments.params import read_params
+from experiments.run_facts import cell_of, read_record
 from experiments.stage import console
 from experiments.summary import markdown, signed
 from experiments.tabulate import COMMITTED
@@ -26,8 +28,9 @@ from vitol.tables import NOT_RUN, PAPER_DATASETS, PRESET
 
 PAGE = COMMITTED / "rivals.md"
 HEADLINE = "MaxBoxAccV2"
-OURS = ("baseline", "mmp")  # what rivals stand beside
 KEYS = ["subset", "backbone", "variant", "position", "map", "metric", "policy"]
+# The paper's numbers of rivals: table and metric.
+PRINTED = ((1, HEADLINE), (2, "GTKnownLoc"), (2, "Top1Loc"))
 
 INTRODUCTION = """\
 # The rivals of Tables 1 and 2, measured
@@ -35,9 +38,10 @@ INTRODUCTION = """\
 The paper borrows its rivals' numbers from other papers, with other networks and protocols. Here they are trained and
 measured on the same images as AR, GAR and LRP, by the same code and under the same threshold policies (`make rivals`;
 this page by `python -m experiments.rivals` from the committed CSVs). Convolutional rivals train the network that
-stands beside the backbone in `params.yaml`. All have one recipe and, but for the widths of layers of their own, their
-authors' hyperparameters, none of them tuned on these images. Reference [8] searches for each method's on validation
-images; so this compares methods as they come, not the best that each can do.
+stands beside the backbone in `params.yaml`. All have one recipe, of as many epochs as control and p-ADL have with those
+of the baseline that they go on from; and, but for the widths of layers of their own, their authors' hyperparameters,
+none of them tuned on these images. Reference [8] searches for each method's on validation images; so this compares
+methods as they come, not the best that each can do.
 
 Percent, with 95% intervals over images; over several seeds means of values and of interval ends, ± the seeds' standard
 deviation. Ranks are among methods that learn from image labels alone: Few-shot is trained on boxes, and the floors
@@ -45,15 +49,20 @@ are not trained at all.
 """
 MEASURED = """\
 MaxBoxAccV2 with thresholds chosen on these very images (`oracle-per-iou`, the field's definition), and on the images of
-the validation split (`validation`), which is what a user can do.
+the validation split (`validation`), which is what a user can do. What is trained on the boxes of these images has no
+number under `validation`: its thresholds would be chosen on its own training images.
 """
 BORROWED = """\
-Ranks of the methods that both the paper's Table 1 and this run have. The paper's numbers are of other networks on other
-images, so ranks can be compared, numbers cannot.
+Ranks of the methods that both the paper's table and this run have; of its own methods those of {backbone} with p-ADL.
+The paper's numbers are of other networks on other images, so ranks can be compared, numbers cannot. Ours are by
+`oracle-per-iou`; for most numbers of its Table 2 the paper does not say how thresholds were chosen.
 """
 PAIRED = """\
-Paired differences in MaxBoxAccV2, points: ours minus the rival, on the same images and resamples; **bold** where the
-interval leaves out 0. The last column is the rival minus the centred Gaussian, which sees no image.
+Paired differences in MaxBoxAccV2, points: ours minus the rival, on the same images and resamples; over several seeds of
+their mean, ± the standard deviation of the seeds' differences. **Bold** where both the interval over images, which is
+printed, and that interval widened by the seeds' (Student's t of the mean over seeds) leave out 0. Ours and a rival are
+two trainings: where there is one seed of each, *one training* stands behind an interval that leaves out 0. The last
+column is the rival minus the centred Gaussian, which sees no image.
 """
 SUBSETS = "MaxBoxAccV2 (`oracle-per-iou`) on each subset of the test split.\n"
 
@@ -68,34 +77,39 @@ class Run:
     def __init__(self, folder: Path) -> None:
         frame = read_scores(folder / "measurements.csv")
         frame = frame[frame["preset"].isin(["", PRESET])]
+        record = read_record(folder.parent, folder.name)
+        grid = record["params"]["grid"]
         self.name = folder.name
-        self.dataset = str(frame["dataset"].iloc[0])
+        self.dataset, _ = cell_of(self.name, record)
         self.differences = read_scores(folder / "differences.csv")
         self.n_images = int(frame.loc[frame["subset"] == "all", "n_images"].iloc[0])
         self.subsets = tuple(frame["subset"].unique())
         self.seeds = frame["seed"].nunique()
         self.scores = mean_over_seeds(frame, KEYS)
-        self.rivals = [key for key in RIVALS if (frame["variant"] == key).any()]
+        self.challengers = challengers(grid["models"])
+        self.rivals = [key for key in RIVALS if key in grid.get("rivals", [])]
 
     @property
-    def entries(self) -> dict[str, tuple[str, str]]:
-        """(model, map) of every line, by its name."""
-        titles = {"baseline": "", "mmp": " + p-ADL"}
-        ours = {f"{name}{titles[model]}": (model, name) for model in OURS for name in ("AR", "GAR", "LRP")}
-        theirs = {RIVALS[key].title: (key, RIVALS[key].title) for key in self.rivals}
-        floors = {title: ("mmp", key) for key, title in FLOORS.items()}
+    def entries(self) -> dict[str, Side]:
+        """The model and the map of every line, by its name."""
+        models = dict.fromkeys(side.model for side in self.challengers)
+        ours = {f"{name}, {MODELS[model].title}": Side(model, name) for model in models for name in METHODS}
+        theirs = {RIVALS[key].title: Side(key, RIVALS[key].title) for key in self.rivals}
+        # They are the same beside every model, and every run has a baseline.
+        floors = {title: Side("baseline", key) for key, title in FLOORS.items()}
         return {**ours, **theirs, **floors}
 
     @property
     def ranked(self) -> list[str]:
         """The entries that learn from image labels alone."""
-        unranked = {*FLOORS.values(), *(rival.title for rival in RIVALS.values() if rival.with_boxes)}
-        return [title for title in self.entries if title not in unranked]
+        return [
+            title
+            for title, entry in self.entries.items()
+            if title not in FLOORS.values() and not with_boxes(entry.model)
+        ]
 
-    def score(
-        self, entry: tuple[str, str], metric: str, policy: str, subset: str = "all"
-    ) -> pd.Series | None:
-        """The measurement of a (model, map): ours, ci_low, ci_high, seed_sd, backbone; None where there is none."""
+    def score(self, entry: Side, metric: str, policy: str, subset: str = "all") -> pd.Series | None:
+        """The measurement of a model's map: ours, ci_low, ci_high, seed_sd, backbone; None where there is none."""
         model, name = entry
         variant, position, _ = named(model)
         known = {"subset": subset, "variant": variant, "position": position, "map": name}
@@ -130,73 +144,90 @@ class Run:
             if row is None:
                 continue
             more = (("GTKnownLoc", ORACLE_PER_IOU), ("Top1Loc", ORACLE_PER_IOU), ("Top1Cls", ""))
-            unclassified = title in FLOORS.values() or (entry[0] in RIVALS and RIVALS[entry[0]].with_boxes)
-            cells = [
-                ""
-                if unclassified and metric.startswith("Top1")
-                else number(self.score(entry, metric, policy))
-                for metric, policy in more
-            ]
             lines.append(
                 (
                     title,
                     "" if title in FLOORS.values() else str(row["backbone"]),
                     number(row),
                     str(oracle.get(title, "")),
-                    number(self.score(entry, HEADLINE, VALIDATION)),
+                    self.cell(title, HEADLINE, VALIDATION),
                     str(validation.get(title, "")),
-                    *cells,
+                    *(self.cell(title, metric, policy) for metric, policy in more),
                 )
             )
         return markdown(lines)
 
-    def borrowed(self) -> str:
-        """A line a method of Table 1: what the paper prints, its rank there, and ours."""
-        printed = read_published(1)
-        own = {row["method"]: ("mmp", row["map"]) for _, row in printed[printed["variant"] != ""].iterrows()}
-        titles = {rival.title: (key, rival.title) for key, rival in RIVALS.items() if key in self.rivals}
-        entries = {name: entry for name, entry in (titles | own).items() if name in set(printed["method"])}
-        scores = {name: self.score(entry, HEADLINE, ORACLE_PER_IOU) for name, entry in entries.items()}
+    def cell(self, title: str, metric: str, policy: str) -> str:
+        """A number of a line; empty where there can be none: no class scores, or no images to choose thresholds on."""
+        entry = self.entries[title]
+        unclassified = title in FLOORS.values() or not classifies(entry.model)
+        if (unclassified and metric.startswith("Top1")) or (with_boxes(entry.model) and policy == VALIDATION):
+            return ""
+        return number(self.score(entry, metric, policy))
+
+    def borrowed(self, table: int, metric: str) -> str:
+        """A line a method of a table of the paper: what that prints of a metric, its rank there, and ours.
+
+        Empty if no rival stands in both.
+        """
+        printed = read_published(table)
+        own = (printed["variant"] != "") & (printed["backbone"] == PAPER_BACKBONE)
+        of_rivals = printed["map"].isin([RIVALS[key].title for key in self.rivals])
+        printed = printed[(printed["metric"] == metric) & printed["value"].notna() & (own | of_rivals)]
+        keys = {rival.title: key for key, rival in RIVALS.items()}
+        scores = {
+            str(row["method"]): self.score(
+                Side(keys.get(row["map"], "mmp"), row["map"]), metric, ORACLE_PER_IOU
+            )
+            for row in printed.to_dict("records")
+        }
         ours = pd.Series({name: row["ours"] for name, row in scores.items() if row is not None}, dtype=float)
+        if not set(ours.index) & set(keys):
+            return ""
         header: tuple[str, ...] = ("method",)
         columns = []
         for dataset, (title, _) in PAPER_DATASETS.items():
             values = printed[printed["dataset"] == dataset].set_index("method")["value"].reindex(ours.index)
-            columns.append((values, values.rank(ascending=False, method="min")))
-            header += (f"paper, {title}", "rank")
+            if values.notna().any():
+                columns.append((values, values.rank(ascending=False, method="min")))
+                header += (f"paper, {title}", "rank")
         header += (f"ours, {self.dataset}", "rank")
         columns.append((ours, ours.rank(ascending=False, method="min")))
         lines: list[tuple[str, ...]] = [header, ("---",) * len(header)]
         for name in ours.sort_values(ascending=False).index:
             cells = [
-                text for values, ranks in columns for text in (f"{values[name]:.1f}", f"{ranks[name]:.0f}")
+                "" if pd.isna(values[name]) else text
+                for values, ranks in columns
+                for text in (f"{values[name]:.1f}", f"{ranks[name]:.0f}")
             ]
             lines.append((str(name), *cells))
         return markdown(lines)
 
     def paired(self) -> str:
         """A line a rival and policy: ours minus it, with paired intervals."""
-        header = ("rival", "thresholds", *(f"{name}, {MODELS[model].title}" for model, name in CHALLENGERS))
-        lines: list[tuple[str, ...]] = [(*header, "rival - Gaussian"), ("---",) * (len(header) + 1)]
+        titles = (f"{name}, {MODELS[model].title}" for model, name in self.challengers)
+        header = ("rival", "thresholds", *titles, "rival - Gaussian")
+        lines: list[tuple[str, ...]] = [header, ("---",) * len(header)]
         for key in self.rivals:
-            own = (key, RIVALS[key].title)
-            for policy in (ORACLE_PER_IOU, VALIDATION):
-                against = [(challenger, own) for challenger in CHALLENGERS]
-                cells = (self.difference(a, b, policy) for a, b in [*against, (own, (key, GAUSSIAN))])
-                lines.append((own[1], policy, *cells))
+            own = Side(key, RIVALS[key].title)
+            against = [*((challenger, own) for challenger in self.challengers), (own, Side(key, GAUSSIAN))]
+            for policy in (ORACLE_PER_IOU,) if with_boxes(key) else (ORACLE_PER_IOU, VALIDATION):
+                lines.append((own.map, policy, *(self.difference(a, b, policy) for a, b in against)))
         return markdown(lines)
 
-    def difference(self, a: tuple[str, str], b: tuple[str, str], policy: str) -> str:
-        """A - b in MaxBoxAccV2 on all images, bold where its interval leaves out 0."""
+    def difference(self, a: Side, b: Side, policy: str) -> str:
+        """A - b in MaxBoxAccV2 on all images, bold where images and seeds tell it from 0."""
         known = {"subset": "all", "metric": HEADLINE, "policy": policy}
         known |= dict(zip(("model_a", "map_a", "model_b", "map_b"), (*a, *b), strict=True))
         frame = self.differences
         rows = frame[(frame[list(known)] == list(known.values())).all(axis=1)]
         if rows.empty:
             return NOT_RUN
-        value, low, high = rows.iloc[0][["difference", "ci_low", "ci_high"]]
-        text = signed(value, low, high)
-        return f"**{text}**" if low > 0 or high < 0 else text
+        numbers = rows.iloc[0][["difference", "ci_low", "ci_high", "seed_sd"]]
+        value, low, high, seed_sd = map(float, numbers)
+        text, seeds = signed(value, low, high, seed_sd), int(rows["seeds"].iloc[0])
+        verdict = verdict_of(value, low, high, 1, seed_sd=seed_sd, seeds=seeds, trained=a.model != b.model)
+        return {"open": text, "one training": f"{text} *one training*"}.get(verdict, f"**{text}**")
 
     def by_subset(self) -> str:
         """A line a method: MaxBoxAccV2 on every subset."""
@@ -211,7 +242,10 @@ class Run:
         """All of the run."""
         seeds = f"{self.seeds} seed{'s' * (self.seeds != 1)}"
         parts = [f"## {self.name}: {self.n_images} test images, {seeds}", MEASURED, self.measured()]
-        parts += ["### Against the borrowed numbers", BORROWED, self.borrowed()]
+        blocks = [(f"Table {table}, {metric}:", self.borrowed(table, metric)) for table, metric in PRINTED]
+        if blocks := [block for block in blocks if block[1]]:
+            parts += ["### Against the borrowed numbers", BORROWED.format(backbone=PAPER_BACKBONE)]
+            parts += [part for block in blocks for part in block]
         parts += ["### Who beats whom", PAIRED, self.paired()]
         if len(self.subsets) > 1:
             parts += ["### By subset", SUBSETS, self.by_subset()]

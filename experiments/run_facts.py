@@ -1,12 +1,17 @@
-"""What made a committed run, read from its provenance.json, for people."""
+"""What a committed run is called, and what made it, read from its provenance.json, for people."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-from experiments.params import is_registered
+from experiments.select import ALL, VARIANTS
+from experiments.stage import checkpoint_path
+from vitol.cams.about import RIVALS
+from vitol.weight_files import file_digest
 
 # What data sets are called here, and whether their images are photographs.
 DATASETS = {
@@ -15,6 +20,28 @@ DATASETS = {
     "tinyimagenet12": ("Tiny-ImageNet-12", True),
     "mini": ("mini", False),
 }
+
+
+def run_name(dataset: str, backbone: str) -> str:
+    """What the run of a data set and a backbone is called; that of `make repro` has the data set's name alone."""
+    return "mini" if (dataset, backbone) == ("mini", "small") else f"{dataset}-{backbone}"
+
+
+def checkpoint_digests(
+    dataset: str, backbone: str, models: Sequence[str], seeds: Sequence[int]
+) -> dict[str, str]:
+    """SHA-256 of the weights below results/models, as records keep them: by model and seed."""
+    return {
+        f"{model}-seed{seed}": file_digest(checkpoint_path(dataset, backbone, model, seed))
+        for model, seed in product(models, seeds)
+    }
+
+
+def same_checkpoints(record: dict[str, Any], other: dict[str, Any]) -> bool | None:
+    """Whether checkpoints that two records both have are the same weights; None if they have none in common."""
+    ours, theirs = (of.get("checkpoints", {}) for of in (record, other))
+    shared = ours.keys() & theirs.keys()
+    return all(ours[name] == theirs[name] for name in shared) if shared else None
 
 
 def read_record(folder: Path, run: str) -> dict[str, Any]:
@@ -51,7 +78,7 @@ def cell_of(run: str, record: dict[str, Any]) -> tuple[str, str]:
 def run_facts(record: dict[str, Any]) -> tuple[str, ...]:
     """What made a run, from its provenance.json."""
     params, stages = record["params"], record["stages"]
-    ((dataset, source),), (backbone,) = params["grid"]["datasets"].items(), params["grid"]["backbones"]
+    (dataset,) = params["grid"]["datasets"]
     counts = record.get("images", {}).get(dataset, {})
     images = " / ".join(str(counts.get(name, "-")) for name in ("train", "val", "test"))
     recipes = params["datasets"][dataset]
@@ -63,12 +90,26 @@ def run_facts(record: dict[str, Any]) -> tuple[str, ...]:
     hours = sum(stage["wall_seconds"] for stage in stages.values()) / 3600
     commits = sorted({stage["commit"][:7] for stage in stages.values()})
     seeds = " ".join(map(str, params["seeds"]))
-    again = (
-        f'`make run DATASET={dataset} BACKBONE={backbone} SEEDS="{seeds}"`'
-        if is_registered(source)
-        else "`make repro`"
-    )
+    again = f"`{command_of(params)}`"
     return images, seeds, training, "; ".join(devices), f"{hours:.1f}", " ".join(commits), again
+
+
+def command_of(params: dict[str, Any]) -> str:
+    """The shell command that runs the grid of some recorded params again."""
+    grid, seeds = params["grid"], " ".join(map(str, params["seeds"]))
+    (dataset,), (backbone,) = grid["datasets"], grid["backbones"]
+    variants, rivals = grid["variants"], grid.get("rivals", [])
+    asked = []
+    if variants != (list(VARIANTS) if params["datasets"][dataset]["finetune"] else []):
+        asked += ["--variants", *variants]
+    if rivals:
+        asked += ["--rivals", *([ALL] if rivals == list(RIVALS) else rivals)]
+    if asked:
+        words = ["python -m experiments.select", dataset, backbone, *asked, "--seeds", seeds, "&& dvc repro"]
+        return " ".join(words)
+    if (dataset, backbone, seeds) == ("mini", "small", "0"):
+        return "make repro"
+    return f'make run DATASET={dataset} BACKBONE={backbone} SEEDS="{seeds}"'
 
 
 def devices_of(stage: dict[str, Any]) -> list[str]:

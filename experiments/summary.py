@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
 
 from experiments.differences import MAP_PAIRS, MODEL_PAIRS, SHOWN
 from experiments.names import METHODS, MODELS
+from experiments.params import read_params
 from experiments.stage import console
 from experiments.tabulate import COMMITTED
 from vitol.accuracy import POLICIES
@@ -15,15 +17,14 @@ from vitol.datasets.splits import TEST_CUT
 from vitol.measurements import FLOORS, read_scores
 from vitol.tables import NOT_RUN, headline
 
-RUNS = ("mini", "cub20-deit_tiny", "ilsvrc300-deit_tiny", "tinyimagenet12-tiny64")
 MAPS = ("AR", "GAR", "LRP", *FLOORS)
 
 
-def summary(folder: Path = COMMITTED) -> str:
+def summary(runs: Sequence[str], folder: Path = COMMITTED) -> str:
     """MaxBoxAccV2 of every map, and the classifier's Top-1, of every model in the committed runs."""
     header = ("data set, backbone", "model", "Top-1 Cls", *MAPS)
     lines: list[tuple[str, ...]] = [header, ("---",) * len(header)]
-    for run in RUNS:
+    for run in runs:
         frame = read_scores(folder / run / "measurements.csv")
         frame = frame[headline(frame)]
         for variant, position, title in MODELS.values():
@@ -50,10 +51,10 @@ def top1_by_subset(folder: Path = COMMITTED) -> str:
     return markdown(lines)
 
 
-def by_policy(folder: Path = COMMITTED) -> str:
+def by_policy(runs: Sequence[str], folder: Path = COMMITTED) -> str:
     """MaxBoxAccV2 of the baselines' maps under every threshold policy, on images that all of them can be read on."""
     lines: list[tuple[str, ...]] = [("data set, images", "map", *POLICIES), ("---",) * (2 + len(POLICIES))]
-    for run in RUNS:
+    for run in runs:
         frame = read_scores(folder / run / "measurements.csv")
         frame = frame[frame["preset"].isin(["", "release"]) & (frame["variant"] == "baseline")]
         subset = TEST_CUT if TEST_CUT in set(frame["subset"]) else "all"
@@ -65,9 +66,9 @@ def by_policy(folder: Path = COMMITTED) -> str:
     return markdown(lines)
 
 
-def differences(folder: Path = COMMITTED) -> str:
+def differences(runs: Sequence[str], folder: Path = COMMITTED) -> str:
     """Paired differences in MaxBoxAccV2 of maps of the baseline, and of fine-tuned models."""
-    frames = [read_scores(folder / run / "differences.csv").query(SHOWN) for run in RUNS]
+    frames = [read_scores(folder / run / "differences.csv").query(SHOWN) for run in runs]
     names = [str(frame["dataset"].iloc[0]) for frame in frames]
     lines: list[tuple[str, ...]] = [("MaxBoxAccV2, points", *names), ("---",) * (1 + len(names))]
     pairs = [(("baseline", a), ("baseline", b), f"{a} - {b}, baseline") for a, b in MAP_PAIRS]
@@ -91,9 +92,9 @@ def markdown(lines: list[tuple[str, ...]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def signed(value: float, low: float, high: float) -> str:
-    """A difference with its interval."""
-    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]"
+def signed(value: float, low: float, high: float, seed_sd: float = float("nan")) -> str:
+    """A difference with its interval, and the standard deviation of the seeds' where there are several."""
+    return f"{value:+.1f} [{low:+.1f}, {high:+.1f}]" + ("" if pd.isna(seed_sd) else f" ±{seed_sd:.1f}")
 
 
 def cell(rows: pd.DataFrame) -> str:
@@ -105,6 +106,13 @@ def cell(rows: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
+    committed = read_params().committed
     console.print(
-        summary(), top1_by_subset(), by_policy(), differences(), sep="\n\n", markup=False, soft_wrap=True
+        summary(committed),
+        top1_by_subset(),
+        by_policy(committed),
+        differences(committed),
+        sep="\n\n",
+        markup=False,
+        soft_wrap=True,
     )

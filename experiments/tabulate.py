@@ -30,23 +30,34 @@ def grid_measurements(params: Params) -> pd.DataFrame:
     return pd.concat(frames, ignore_index=True)[COLUMNS]
 
 
-def cells_of(frame: pd.DataFrame) -> list[tuple[str, str, str]]:
-    """Of every row of measurements or differences: data set, backbone, and the rival that it is of, if it is of one."""
-    named = frame[[column for column in ("variant", "model_a", "model_b") if column in frame]]
-    rivals = named.where(named.isin(list(RIVALS)), "").agg("".join, axis=1)
-    return list(zip(frame["dataset"], frame["backbone"], rivals, strict=True))
+def cells_of(frame: pd.DataFrame) -> list[set[tuple[str, str, str]]]:
+    """Of every row of measurements or differences what it is of, a difference of two: data set, backbone, and rival.
+
+    The rival is "" for all models of our own: a run that has one of them has them all.
+    """
+    columns = [column for column in ("variant", "model_a", "model_b") if column in frame]
+    rows = frame[["dataset", "backbone", *columns]].itertuples(index=False, name=None)
+    return [
+        {(dataset, backbone, name if name in RIVALS else "") for name in names}
+        for dataset, backbone, *names in rows
+    ]
 
 
 def with_committed(params: Params, grid: pd.DataFrame, file: str) -> pd.DataFrame:
-    """The grid's rows, and those of committed runs of what the grid does not run itself."""
+    """The grid's rows, and those of committed runs of what neither the grid nor a run before them on the list has.
+
+    A committed difference of two models, of which one was measured anew, is of other checkpoints: it is left out.
+    """
     frames = [grid]
-    run = set(cells_of(grid))
+    had = set().union(*cells_of(grid))
     for name in params.committed:
         path = COMMITTED / name / file
         if not path.is_file():
             raise ValueError(f"params.yaml names the committed run {name!r}, but {path} does not exist")
         frame = read_scores(path)
-        frames.append(frame[[cell not in run for cell in cells_of(frame)]])
+        cells = cells_of(frame)
+        frames.append(frame[[had.isdisjoint(cell) for cell in cells]])
+        had.update(*cells)
     return pd.concat(frames, ignore_index=True)[list(grid.columns)]
 
 

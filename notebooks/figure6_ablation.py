@@ -56,7 +56,7 @@ names = {(model.variant, model.position): name for name, model in MODELS.items()
 scores = scores.assign(model=list(map(names.get, zip(scores["variant"], scores["position"], strict=True))))
 means = scores.groupby(["model", "map"])["value"].mean()
 differences = examples.differences("MaxBoxAccV2")
-ours = differences[["model_a", "model_b"]].isin(list(MODELS)).all(axis=1)  # rivals have networks of their own
+ours = differences[["model_a", "model_b"]].isin(list(MODELS)).all(axis=1)  # `means` has no rivals
 for row in differences[ours].itertuples():
     assert abs(means[row.model_a, row.map_a] - means[row.model_b, row.map_b] - row.difference) < 0.02
 assert ours.sum() >= 6 * len(models)

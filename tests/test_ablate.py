@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from hashlib import sha256
 from itertools import product
 from pathlib import Path
 from typing import get_type_hints
@@ -24,6 +25,7 @@ from experiments import ablate, ablation, project_copy
 from experiments.ablation import BY_NAME, COLUMNS, MEASURED, SETTINGS, Ablation, Cell, Setting, rows_of
 from experiments.params import Padl, read_params
 from experiments.replicates import write_replicates
+from experiments.stage import checkpoint_path
 from vitol import ablation_figure as figure_module
 from vitol.ablation_figure import PANELS, PAPER, SINGLE, ablation_figure
 from vitol.accuracy import Measurement, paired_difference
@@ -107,6 +109,10 @@ def project(tmp_path, monkeypatch) -> Path:
     params = yaml.safe_load((ROOT / "params.yaml").read_text()) | {"seeds": [0, 1]}
     (tmp_path / "params.yaml").write_text(yaml.safe_dump(params))
     write_scores(MINI.scores("control"), CONTROL)
+    for seed in (0, 1):
+        weights = checkpoint_path("mini", "small", "control", seed)
+        weights.parent.mkdir(parents=True, exist_ok=True)
+        weights.write_text(f"weights of seed {seed}")
     return tmp_path
 
 
@@ -169,7 +175,12 @@ def test_every_setting_is_on_the_disk_before_the_next_one_in_the_order_of_the_se
         keep(of, names[0], 1.0, project / "copy")
         frame = ablation.read_ablation(MINI.kept / ablation.TABLE)
         assert list(frame["setting"].unique()) == names
-        assert set(json.loads((MINI.kept / ablation.RECORD).read_text())["settings"]) == set(names)
+        kept = json.loads((MINI.kept / ablation.RECORD).read_text())
+        assert set(kept["settings"]) == set(names)
+        digests = {
+            f"control-seed{seed}": sha256(f"weights of seed {seed}".encode()).hexdigest() for seed in (0, 1)
+        }
+        assert kept["checkpoints"] == digests
     again = Ablation(MINI, read_params())
     keep(again, "mpm", 2.0, project / "copy")
     frame = ablation.read_ablation(MINI.kept / ablation.TABLE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+import shlex
 import shutil
 from pathlib import Path
 
@@ -12,10 +13,11 @@ import pandas as pd
 import pytest
 from conftest import ROOT
 
-from experiments import claims, real, run_facts
+from experiments import claims, real, run_facts, select
 from experiments.claims import CLAIMS, FOLLOWS, V2, claim_table, paper_difference, read_run, verdict_of
 from experiments.differences import COLUMNS, pairs
 from experiments.params import read_params
+from vitol.cams.about import RIVALS
 from vitol.claims_figure import curves_figure
 from vitol.paper import TABLES, read_published
 
@@ -146,6 +148,42 @@ def test_the_grid_pointing_game_enters_where_it_was_played(tmp_path, published, 
         read_run(tmp_path, run)
 
 
+def test_a_game_of_other_checkpoints_than_the_runs_is_refused(tmp_path):
+    write_run(tmp_path, [difference("baseline", "GAR", "baseline", "AR")])
+    game = tmp_path / f"follow-{RUN}"
+    game.mkdir()
+    columns = ["dataset", "backbone", "model", "map_a", "map_b", "difference", "ci_low", "ci_high"]
+    pd.DataFrame(columns=[*columns, "seed_sd", "n_mosaics", "seeds"]).to_csv(game / "differences.csv")
+
+    def write(folder: Path, record: dict, checkpoints: dict) -> None:
+        (folder / "provenance.json").write_text(json.dumps(record | {"checkpoints": checkpoints}))
+
+    ours = {"baseline-seed0": "a", "mmp-seed0": "b"}
+    write(tmp_path / RUN, {"params": {"seeds": [0]}}, ours)
+    for played in ({}, {"baseline-seed0": "a"}, {"control-seed0": "c"}):
+        write(game, {"config": {"seeds": [0]}}, played)
+        read_run(tmp_path, RUN)
+    write(game, {"config": {"seeds": [0]}}, ours | {"mmp-seed0": "c"})
+    with pytest.raises(
+        ValueError, match=rf"with other checkpoints than those of .*{RUN}; play it again with"
+    ):
+        read_run(tmp_path, RUN)
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs", "same"),
+    [
+        ({"mmp-seed0": "a", "mmp-seed1": "b"}, {"mmp-seed1": "b"}, True),
+        ({"mmp-seed0": "a", "mmp-seed1": "b"}, {"mmp-seed0": "a", "mmp-seed1": "c"}, False),
+        ({"mmp-seed0": "a"}, {"control-seed0": "a"}, None),
+        (None, {"mmp-seed0": "a"}, None),
+    ],
+)
+def test_checkpoints_are_the_same_where_both_records_have_them(ours, theirs, same):
+    one, other = ({} if of is None else {"checkpoints": of} for of in (ours, theirs))
+    assert run_facts.same_checkpoints(one, other) is run_facts.same_checkpoints(other, one) is same
+
+
 def test_the_committed_page_is_what_the_committed_numbers_make():
     page = real.Page(COMMITTED, read_params(ROOT / "params.yaml").committed)
     assert (COMMITTED / "real.md").read_text(encoding="utf-8") == page.text()
@@ -168,19 +206,43 @@ def test_ablations_stand_on_the_page_of_the_run_that_they_are_of(tmp_path):
     assert page.ablations() == [] and "Ablations" not in page.text()
     rows = [
         {"setting": setting, "map": name, "metric": metric, "difference": at, "difference_low": at - 1.5,
-         "difference_high": at + 1.5}
+         "difference_high": at + 1.5, "seeds": 3}
         for setting, at in (("alpha0", 1.0), ("mpm", 2.0)) for name, metric in (("AR", V2), ("", "Top1Cls"))
     ]  # fmt: skip
     (tmp_path / f"ablation-{RUN}").mkdir()
     pd.DataFrame(rows).to_csv(tmp_path / f"ablation-{RUN}" / "ablation.csv", index=False)
-    assert len(page.ablations()) == 2  # the picture comes when all settings are done
+    record = tmp_path / f"ablation-{RUN}" / "provenance.json"
+    record.write_text("{}")
+    assert len(page.ablations()) == 3  # the picture comes when all settings are done
     (tmp_path / f"ablation-{RUN}" / "ablation.png").touch()
-    heading, table, picture = page.ablations()
+    heading, table, note, picture = page.ablations()
     assert heading == "### CUB-20, deit_tiny" and f"ablation-{RUN}/ablation.png" in picture
-    assert table.splitlines()[0] == "| setting | AR | Top1Cls |"
+    assert table.splitlines()[0] == "| setting | seeds | AR | Top1Cls |"
     plain, bold = "+1.0 [-0.5, +2.5]", "**+2.0 [+0.5, +3.5]**"
-    assert table.splitlines()[2:] == [f"| `alpha0` | {plain} | {plain} |", f"| `mpm` | {bold} | {bold} |"]
-    assert all(part in page.text() for part in (heading, table, picture))
+    assert table.splitlines()[2:] == [
+        f"| `alpha0` | 3 | {plain} | {plain} |",
+        f"| `mpm` | 3 | {bold} | {bold} |",
+    ]
+    assert all(part in page.text() for part in (heading, table, note, picture))
+    assert note.startswith("Whether these settings were compared with the run's own training")
+    record.write_text('{"checkpoints": {"control-seed0": "a"}}')
+    page.records[RUN]["checkpoints"] = {"control-seed0": "b", "mmp-seed0": "c"}
+    assert "**These settings were compared with another training of the control" in page.ablations()[2]
+    assert "`python -m experiments.ablate cub20 deit_tiny`" in page.ablations()[2]
+    page.records[RUN]["checkpoints"]["control-seed0"] = "a"
+    assert page.ablations() == [heading, table, picture]
+
+
+def test_the_page_says_of_which_games_the_checkpoints_are_not_on_record(tmp_path):
+    for name in (RUN, f"follow-{RUN}"):
+        shutil.copytree(COMMITTED / name, tmp_path / name)
+    page = real.Page(tmp_path, [RUN])
+    (sentence,) = page.unrecorded()
+    assert f"tell checkpoints by their seeds alone: `{RUN}`." in sentence and sentence in page.text()
+    path = tmp_path / f"follow-{RUN}" / "provenance.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"checkpoints": {"mmp-seed0": "a"}}))
+    page.records[RUN]["checkpoints"] = {"mmp-seed0": "a"}
+    assert page.unrecorded() == []
 
 
 def test_a_run_of_an_unknown_data_set_or_of_several_is_refused_by_name(tmp_path):
@@ -205,7 +267,11 @@ def test_what_made_a_run_is_read_from_its_record():
     record = {
         "params": {
             "seeds": [0, 1],
-            "grid": {"datasets": {"cub20": "registered/cub20.json"}, "backbones": ["deit_tiny"]},
+            "grid": {
+                "datasets": {"cub20": "registered/cub20.json"},
+                "backbones": ["deit_tiny"],
+                "variants": [],
+            },
             "datasets": {"cub20": {"baseline": {"epochs": 12, "batch_size": 32}, "finetune": None}},
         },
         "images": {"cub20": {"train": 540, "test": 585}},
@@ -217,9 +283,69 @@ def test_what_made_a_run_is_read_from_its_record():
     again = '`make run DATASET=cub20 BACKBONE=deit_tiny SEEDS="0 1"`'
     expected = ("540 / - / 585", "0 1", "12 x 32; none", "CPU; GPU", "1.0", "0123456 fedcba9", again)
     assert run_facts.run_facts(record) == expected
-    record["params"]["grid"]["datasets"] = {"mini": "data/mini"}
-    record["params"]["datasets"] = {"mini": {"baseline": None, "finetune": None}}
-    assert run_facts.run_facts(record)[-1] == "`make repro`"
+
+
+ALL = ["control", "mmp", "mpm"]
+
+
+@pytest.mark.parametrize(
+    ("cell", "variants", "rivals", "seeds", "command"),
+    [
+        (("mini", "small"), ALL, [], [0], "make repro"),
+        (("mini", "small"), ALL, [], [0, 1, 2], 'make run DATASET=mini BACKBONE=small SEEDS="0 1 2"'),
+        (("mini", "base"), ALL, [], [0], 'make run DATASET=mini BACKBONE=base SEEDS="0"'),
+        (("ilsvrc300", "deit_tiny"), [], [], [0], 'make run DATASET=ilsvrc300 BACKBONE=deit_tiny SEEDS="0"'),
+        (
+            ("mini", "small"),
+            ALL,
+            list(RIVALS),
+            [0, 1, 2],
+            "python -m experiments.select mini small --rivals all --seeds 0 1 2 && dvc repro",
+        ),
+        (
+            ("tinyimagenet12", "tiny64"),
+            ["control", "mmp"],
+            ["ts-cam", "cam"],
+            [3],
+            "python -m experiments.select tinyimagenet12 tiny64 --variants control mmp --rivals ts-cam cam "
+            "--seeds 3 && dvc repro",
+        ),
+        (
+            ("cub20", "deit_tiny"),
+            [],
+            [],
+            [0],
+            "python -m experiments.select cub20 deit_tiny --variants --seeds 0 && dvc repro",
+        ),
+    ],
+)
+def test_the_command_that_makes_a_run_again_asks_for_its_grid(
+    tmp_path, monkeypatch, cell, variants, rivals, seeds, command
+):
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    arguments = [*cell, "--variants", *variants, "--rivals", *rivals, "--seeds", *map(str, seeds)]
+    select.main(arguments)
+    recorded = read_params().model_dump(mode="json")
+    assert run_facts.command_of(recorded) == command
+    if command.startswith("python"):
+        told = shlex.split(command.removesuffix(" && dvc repro"))[3:]
+        shutil.copy(ROOT / "params.yaml", tmp_path)
+        select.main(told)
+        assert read_params().model_dump(mode="json") == recorded
+
+
+def test_a_run_recorded_before_there_were_rivals_has_a_command():
+    grid = {"datasets": {"mini": "data/mini"}, "backbones": ["small"], "variants": ALL}
+    params = {"grid": grid, "seeds": [0], "datasets": {"mini": {"finetune": {"epochs": 3}}}}
+    assert run_facts.command_of(params) == "make repro"
+
+
+def test_a_run_is_called_after_its_data_set_and_backbone():
+    assert run_facts.run_name("mini", "base") == "mini-base"
+    committed = read_params(ROOT / "params.yaml").committed
+    cells = real.Page(COMMITTED, committed).cells
+    assert {run_facts.run_name(*cell) for cell in cells.values()} == set(committed)
 
 
 def test_a_claims_line_counts_the_papers_comparisons_on_photographs():

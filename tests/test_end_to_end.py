@@ -329,8 +329,8 @@ def test_a_published_run_holds_measurements_provenance_logs_and_pictures_and_no_
     project, monkeypatch
 ):
     monkeypatch.chdir(project)
-    publish.main("trial")
-    folder = project / "experiments" / "results" / "trial"
+    publish.main("mini")
+    folder = project / "experiments" / "results" / "mini"
     names = {path.name for path in folder.iterdir()}
     assert {"measurements.csv", "provenance.json", "log-mini-small-mpm-seed1.csv"} <= names
     assert {"examples-mini-small.png", "subsets-mini-small.png", "sanity-mini-small.png"} <= names
@@ -345,7 +345,13 @@ def test_a_published_run_holds_measurements_provenance_logs_and_pictures_and_no_
     assert {"baseline-mini-small", "randomize-mini-small", "explain-mini-small-control"} <= set(
         kept["stages"]
     )
+    assert kept["images"] == {"mini": {"train": 32, "val": 8, "test": 16}}
+    assert kept["checkpoints"] == {
+        f"{path.parent.name}-{path.stem}": file_digest(path)
+        for path in (project / "results/models/mini/small").rglob("*.safetensors")
+    }
     assert str(project) not in (folder / "provenance.json").read_text()
+    assert list(folder.parent.glob("mini*")) == [folder]
     pd.testing.assert_frame_equal(
         read_scores(folder / "measurements.csv"), read_scores(project / "results" / "measurements.csv")
     )
@@ -436,13 +442,85 @@ def test_publishing_a_grid_that_was_not_run_is_refused_and_keeps_what_is_there(p
     kept = project / "results/provenance/explain-mini-small-mmp.json"
     content = kept.read_text()
     kept.unlink()
-    target = project / "experiments/results/kept/measurements.csv"
-    target.parent.mkdir(parents=True)
+    target = project / "experiments/results/mini/measurements.csv"
+    target.parent.mkdir(parents=True, exist_ok=True)
     target.write_text("as it was")
     with pytest.raises(ValueError, match=r"explain-mini-small-mmp\.json is missing; run `dvc repro`"):
-        publish.main("kept")
-    assert target.read_text() == "as it was"
+        publish.main("mini")
     kept.write_text(content)
+    log = project / "results/models/mini/small/mpm/seed1.csv"
+    log.rename("elsewhere")
+    with pytest.raises(ValueError, match=r"mpm/seed1\.csv is missing; run `dvc repro` for this grid"):
+        publish.main("mini")
+    Path("elsewhere").rename(log)
+    assert target.read_text() == "as it was"
+
+
+def test_a_run_is_published_under_its_own_name_alone(project, monkeypatch):
+    monkeypatch.chdir(project)
+    other = project / "experiments/results/cub20-deit_tiny/measurements.csv"
+    other.parent.mkdir(parents=True, exist_ok=True)
+    other.write_text("as it was")
+    with pytest.raises(
+        ValueError, match=r"is of mini with small, whose run is called 'mini', not 'cub20-deit_tiny'; give"
+    ):
+        publish.main("cub20-deit_tiny")
+    assert other.read_text() == "as it was"
+    params = tabulate.read_params()
+    grid = params.grid.model_copy(update={"backbones": ["small", "base"]})
+    two = params.model_copy(update={"grid": grid})
+    with pytest.raises(ValueError, match=r"\('mini', 'base'\)\], and a run is kept of one data set with one"):
+        publish.cell_of_grid(two, "mini")
+    grid = params.grid.model_copy(update={"datasets": {"cub20": "registered/cub20.json"}})
+    assert publish.cell_of_grid(params.model_copy(update={"grid": grid}), "cub20-small") == ("cub20", "small")
+
+
+def test_every_setting_that_a_stage_recorded_must_be_that_of_params(project, monkeypatch):
+    monkeypatch.chdir(project)
+    params = tabulate.read_params()
+    records = publish.read_stages(params, "mini", "small")
+    assert len(records) == 1 + 2 + 3 + 4 + 4
+    for name, record in records.items():
+        path = project / "results/provenance" / f"{name}.json"
+        content = path.read_text()
+        item = name.replace("-", "@", 1)
+        for key in record["config"]:
+            path.write_text(json.dumps(record | {"config": record["config"] | {key: "other"}}))
+            with pytest.raises(
+                ValueError, match=rf"{name}\.json is of another {key} than .* --single-item {item}`"
+            ):
+                publish.read_stages(params, "mini", "small")
+        path.write_text(content)
+
+
+def test_measurements_of_other_seeds_are_not_published(project, monkeypatch):
+    monkeypatch.chdir(project)
+    frame = tabulate.grid_measurements(tabulate.read_params())
+    publish.check_seeds(frame, [1, 0])
+    for seeds in ([0], [0, 1, 2]):
+        with pytest.raises(
+            ValueError, match=r"of baseline are of seeds \[0, 1\], params\.yaml has \[0.*run `dvc repro`"
+        ):
+            publish.check_seeds(frame, seeds)
+    lacking = frame[(frame["position"] != "MpM") | (frame["seed"] == 0)]
+    with pytest.raises(ValueError, match=r"of padl MpM are of seeds \[0\]"):
+        publish.check_seeds(lacking, [0, 1])
+
+
+def test_a_run_whose_publishing_breaks_off_is_the_one_of_before(project, monkeypatch):
+    monkeypatch.chdir(project)
+    folder = project / "experiments/results/mini"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    (folder / "measurements.csv").write_text("as it was")
+
+    def full(*paths):
+        raise OSError("disk full")
+
+    monkeypatch.setattr(publish.shutil, "copy", full)
+    with pytest.raises(OSError, match="disk full"):
+        publish.main("mini")
+    assert {path.name: path.read_text() for path in folder.iterdir()} == {"measurements.csv": "as it was"}
 
 
 def test_stages_that_are_broken_off_go_on_from_there_and_end_as_they_would_have(project, monkeypatch):

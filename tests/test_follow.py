@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from hashlib import sha256
 from pathlib import Path
 
 import numpy as np
@@ -118,6 +119,13 @@ def test_one_command_goes_from_checkpoints_to_scores_differences_figure_and_reco
     }
     assert usable - 4 < frame["n_images"].iloc[0] <= usable
     assert {"commit", "device", "packages", "wall_seconds"} <= set(record)
+    assert record["checkpoints"] == {
+        f"{model}-seed{seed}": sha256(
+            Path(f"results/models/mini/small/{model}/seed{seed}.safetensors").read_bytes()
+        ).hexdigest()
+        for model in MODELS
+        for seed in SEEDS
+    }
     assert record["config"]["models"] == MODELS and record["config"]["bootstrap"]["replicates"] == 50
 
 

@@ -275,11 +275,74 @@ def test_a_recipe_out_of_range_is_refused_by_key(tmp_path):
             lambda c: c["grid"].update(datasets={"ilsvrc300": "registered/ilsvrc300.json"}),
             r"'ilsvrc300' has no finetune recipe; set grid.variants to \[\]",
         ),
+        (
+            lambda c: c["grid"].update(backbones=["small"] * 2),
+            r"backbones = \['small', 'small'\] has one twice",
+        ),
+        (lambda c: c["grid"].update(rivals=["cam", "cam"]), r"rivals = \['cam', 'cam'\] has one twice"),
+        (
+            lambda c: c["rivals"]["settings"].update(resnet50={"hass": {"grid": 8}}),
+            r"rivals\.settings: .*resnet50 has settings of hass, unknown rivals; there are cam, has",
+        ),
+        (
+            lambda c: c["rivals"]["settings"].update(resnet5={"has": {"grid": 8}}),
+            r"rivals\.settings names resnet5, not described; known: base, deit_base",
+        ),
+        (
+            lambda c: c["rivals"]["settings"].update(small={"has": {"grid": 8}}),
+            r"settings has has on 'small', where they would not be used: it trains a convolutional network",
+        ),
+        (
+            lambda c: c["rivals"]["settings"].update(vgg16={"scm": {"flow": 8}}),
+            r"settings has scm on 'vgg16', where they would not be used: it trains a transformer",
+        ),
+        (
+            lambda c: c["rivals"]["networks"].update(small="resnet"),
+            r"rivals\.networks names resnet, not described; known: base, deit_base",
+        ),
+        (
+            lambda c: c["rivals"]["networks"].update(smal="resnet50"),
+            r"rivals\.networks names smal, not described",
+        ),
+        (
+            lambda c: c["rivals"]["networks"].update(small="small"),
+            r"puts 'small' beside 'small', but it is itself a backbone that has a network beside it",
+        ),
+        *(
+            (
+                lambda c, name=name: c["grid"].update(backbones=[name]),
+                f"asks for backbone '{name}', a convolutional network for rivals; maps are made of transformers",
+            )
+            for name in ("resnet50", "resnet_small", "vgg16", "inception_v3")
+        ),
+        (
+            lambda c: c["grid"].update(
+                backbones=["small", "base"],
+                rivals=["ts-cam", "cam"],
+                scored=[*c["grid"]["models"], "ts-cam", "cam"],
+            ),
+            r"backbones small, base of the grid share the network 'resnet_small' .* measurements of cam could not",
+        ),
     ],
 )
 def test_settings_that_would_fail_after_hours_are_refused_at_once(tmp_path, change, fault):
     with pytest.raises(ParamsError, match=fault):
         read_params(changed(tmp_path, change))
+
+
+@pytest.mark.parametrize("rivals", [[], ["ts-cam", "scm"]])
+def test_backbones_may_share_a_network_that_nothing_is_trained_on(tmp_path, rivals):
+    def change(content):
+        models = content["grid"]["models"]
+        content["grid"].update(backbones=["small", "base"], rivals=rivals, scored=[*models, *rivals])
+
+    assert read_params(changed(tmp_path, change)).grid.backbones == ["small", "base"]
+
+
+def test_settings_of_rivals_are_taken_on_the_networks_that_they_train(tmp_path):
+    given = {"resnet50": {"has": {"grid": 8}}, "deit_tiny": {"scm": {"flow": 1.0}}}
+    path = changed(tmp_path, lambda content: content["rivals"].update(settings=given))
+    assert read_params(path).rivals.settings == given
 
 
 def test_missing_and_broken_params_are_named(tmp_path):
@@ -343,6 +406,8 @@ def test_a_selection_that_params_refuse_leaves_the_file(tmp_path, monkeypatch):
     Path("params.yaml").write_text(text)
     with pytest.raises(ParamsError, match=r"seeds = \[1, 1\] has one twice"):
         select.main(["cub", "deit_base", "--seeds", "1", "1"])
+    with pytest.raises(ParamsError, match="backbone 'resnet50', a convolutional network for rivals"):
+        select.main(["cub", "resnet50"])
     assert Path("params.yaml").read_text() == text
     Path("params.yaml").write_text(text.replace("  models: [", "  models:\n    ["))
     with pytest.raises(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from dataclasses import replace
@@ -13,10 +14,22 @@ import pytest
 import yaml
 from toy import RECIPE
 
-from experiments import differences, localize, plot, publish, report, rival, rival_maps, rivals, tabulate
+from experiments import (
+    differences,
+    localize,
+    plot,
+    publish,
+    real,
+    report,
+    rival,
+    rival_maps,
+    rivals,
+    tabulate,
+)
+from experiments.differences import Side, challengers
 from experiments.params import ParamsError, read_params
 from experiments.rival import with_as_many_steps
-from vitol.measurements import read_scores
+from vitol.measurements import read_scores, validate_measurements
 from vitol.paper import read_published
 from vitol.recipe import Recipe
 from vitol.tables import build_table
@@ -52,6 +65,12 @@ def ran(project, tmp_path_factory) -> Path:
         report.main()
         publish.main("mini")
     return folder
+
+
+@pytest.fixture
+def run(ran) -> rivals.Run:
+    """The published run."""
+    return rivals.Run(ran / "experiments/results/mini")
 
 
 def test_rivals_leave_checkpoints_and_maps_beside_ours(ran):
@@ -93,6 +112,17 @@ def test_what_is_trained_on_boxes_has_no_classification(ran):
     assert not metrics & {"Top1Loc", "Top5Loc", "PredictedLoc", "Top1Cls", "Top5Cls"}
 
 
+def test_no_threshold_is_chosen_on_the_images_that_a_model_was_trained_on(ran):
+    frame = read_scores(ran / "results/measurements.csv")
+    policies = frame[frame["variant"] == "few-shot"].groupby("map")["policy"].agg(set)
+    assert policies["Few-shot"] == {"oracle-per-iou", "oracle-single", ""}  # PxAP has no policy
+    assert policies["Gaussian"] == {"oracle-per-iou", "oracle-single"}
+    compared = read_scores(ran / "results/differences.csv").query("model_b == 'few-shot'")
+    assert "oracle-per-iou" in set(compared["policy"]) and "validation" not in set(compared["policy"])
+    policies = pd.read_csv(ran / "results/policies.csv").query("variant == 'few-shot'")
+    assert len(policies) and policies["validation value"].isna().all()
+
+
 def test_tables_have_the_rivals_beside_ours(ran):
     table = build_table(1, read_scores(ran / "results/measurements.csv"), read_published(1)).frame
     column = next(name for name in table if name.startswith("mini small") and name.endswith(" ours"))
@@ -104,7 +134,9 @@ def test_tables_have_the_rivals_beside_ours(ran):
 def test_ours_and_rivals_are_compared_in_pairs(ran):
     frame = read_scores(ran / "results/differences.csv")
     sides = set(frame[["model_a", "map_a", "model_b", "map_b"]].itertuples(index=False, name=None))
-    assert ("mmp", "GAR", "cam", "CAM") in sides and ("cam", "CAM", "cam", "Gaussian") in sides
+    assert ("cam", "CAM", "cam", "Gaussian") in sides
+    ours = {(model, name) for model, name, *rival in sides if rival == ["cam", "CAM"]}
+    assert ours == {(model, name) for model in ("mmp", "control") for name in ("GAR", "LRP")}
     assert ("mmp", "", "ts-cam", "") in sides and ("mmp", "", "few-shot", "") not in sides
     row = frame.query("model_a == 'mmp' and map_a == 'LRP' and model_b == 'cam'").query(differences.SHOWN)
     values = read_scores(ran / "results/measurements.csv").query(
@@ -113,6 +145,12 @@ def test_ours_and_rivals_are_compared_in_pairs(ran):
     ours = values.query("variant == 'padl' and position == 'MMp' and map == 'LRP'")["value"].mean()
     theirs = values.query("variant == 'cam' and map == 'CAM'")["value"].mean()
     assert row["difference"].item() == pytest.approx(ours - theirs, abs=0.02)
+
+
+def test_rivals_stand_against_what_was_trained_for_as_long_without_padl():
+    assert challengers(["baseline", "control", "mpm"]) == [("control", "GAR"), ("control", "LRP")]
+    assert challengers(["baseline", "mmp"])[2:] == challengers(["baseline"])
+    assert challengers(["baseline"]) == [("baseline", "GAR"), ("baseline", "LRP")]
 
 
 def test_the_explorer_shows_the_rivals_maps(ran):
@@ -131,7 +169,39 @@ def test_a_published_run_stands_in_for_rivals_that_the_grid_does_not_run(ran, mo
     assert {"cam", "ts-cam", "few-shot"} <= set(both["variant"])
     assert not both.duplicated([*both.columns[:10], "n_images", "seed"]).any()
     compared = tabulate.with_committed(plain, differences.grid_differences(plain), "differences.csv")
-    assert "cam" in set(compared["model_b"]) and not compared.duplicated(list(compared.columns[:9])).any()
+    assert not compared.duplicated(list(compared.columns[:9])).any()
+    of_rivals = compared[compared[["model_a", "model_b"]].isin(RIVALS).any(axis=1)]
+    # The grid measured our models itself: a committed difference to them is of other checkpoints.
+    assert set(of_rivals["model_a"]) == set(of_rivals["model_b"]) == set(RIVALS)
+
+
+def test_a_published_run_of_a_grid_that_is_not_this_one_stands_in_whole(ran, monkeypatch):
+    monkeypatch.chdir(ran)
+    params = read_params().model_copy(update={"committed": ["mini"]})
+    for file in ("measurements.csv", "differences.csv"):
+        committed = read_scores(ran / "experiments/results/mini" / file)
+        grid = committed.assign(dataset="other")
+        pd.testing.assert_frame_equal(
+            tabulate.with_committed(params, grid, file), pd.concat([grid, committed], ignore_index=True)
+        )
+
+
+def test_what_two_committed_runs_share_stands_in_once(ran, monkeypatch):
+    monkeypatch.chdir(ran)
+    results = ran / "experiments/results"
+    # A run of another backbone, with the same network beside it.
+    for file in ("measurements.csv", "differences.csv"):
+        frame = read_scores(results / "mini" / file)
+        (results / "mini-base").mkdir(exist_ok=True)
+        frame.replace({"backbone": {"small": "base"}}).to_csv(results / "mini-base" / file, index=False)
+    params = read_params().model_copy(update={"committed": ["mini", "mini-base"]})
+    grid = read_scores(results / "mini/measurements.csv").assign(dataset="other")
+    both = tabulate.with_committed(params, grid, "measurements.csv").query("dataset == 'mini'")
+    validate_measurements(both)
+    counts = both.groupby(["variant", "backbone"]).size()
+    assert counts["cam"].index.tolist() == ["resnet_small"]
+    assert counts["ts-cam", "small"] == counts["ts-cam", "base"] > 0
+    shutil.rmtree(results / "mini-base")
 
 
 def test_the_page_of_rivals_says_what_the_csv_says(ran):
@@ -147,11 +217,92 @@ def test_the_page_of_rivals_says_what_the_csv_says(ran):
     assert re.search(r"\| CAM \| 63.7 \| \d \| 63.7 \| \d \|", borrowed)
     assert "| Few-shot | resnet_small |" in text and "## mini: 16 test images, 2 seeds" in text
     few = next(line for line in text.splitlines() if line.startswith("| Few-shot | resnet_small"))
-    assert few.split("|")[4].strip() == "" and few.rstrip().endswith("|  |  |")
+    cells = [cell.strip() for cell in few.split("|")[1:-1]]
+    assert cells[3:6] == ["", "", ""] and cells[7:] == ["", ""] and "" not in cells[:3]
+    assert "| GAR, control | small |" in text and "| GAR, p-ADL MMp | small |" in text
+    assert "baseline" not in text.partition("## mini")[2]
 
 
-def test_ranks_are_among_what_learns_from_labels_alone(ran):
-    run = rivals.Run(ran / "experiments/results/mini")
+def test_the_page_has_the_borrowed_numbers_of_both_tables(run):
+    for table, metric, printed in (
+        (1, "MaxBoxAccV2", "63.7"),
+        (2, "GTKnownLoc", "62.7"),
+        (2, "Top1Loc", "46.3"),
+    ):
+        block = run.section().partition(f"Table {table}, {metric}:")[2].split("\n\n")[1]
+        (line,) = [line for line in block.splitlines() if line.startswith("| CAM |")]
+        value = run.score(run.entries["CAM"], metric, "oracle-per-iou")["ours"]
+        cells = [cell.strip() for cell in line.split("|")[2:-1]]
+        assert cells[0] == printed and cells[-2] == f"{value:.1f}" and len(cells) == (6 if table == 1 else 4)
+        ranks = [int(line.split("|")[-2]) for line in block.splitlines()[2:]]
+        assert ranks == sorted(ranks) and ranks[0] == 1
+        assert len([line for line in block.splitlines() if line.startswith("| Ours-GAR |")]) == 1
+    assert "| TS-CAM | 67.6 |" in run.borrowed(2, "GTKnownLoc") and "TS-CAM" not in run.borrowed(
+        1, "MaxBoxAccV2"
+    )
+    run.rivals = ["few-shot"]
+    assert run.borrowed(1, "MaxBoxAccV2") == "" and "### Against the borrowed numbers" not in run.section()
+
+
+@pytest.mark.parametrize(
+    ("numbers", "seeds", "against_a_model", "against_a_floor"),
+    [
+        ((1.0, 0.4, 2.0, float("nan")), 1, "+1.0 [+0.4, +2.0] *one training*", "**+1.0 [+0.4, +2.0]**"),
+        ((-1.0, -2.0, 0.1, float("nan")), 1, "-1.0 [-2.0, +0.1]", "-1.0 [-2.0, +0.1]"),
+        ((1.0, 0.4, 2.0, 0.2), 3, "**+1.0 [+0.4, +2.0] ±0.2**", "**+1.0 [+0.4, +2.0] ±0.2**"),
+        ((1.0, 0.4, 2.0, 0.4), 3, "+1.0 [+0.4, +2.0] ±0.4", "+1.0 [+0.4, +2.0] ±0.4"),
+    ],
+)
+def test_who_beats_whom_is_judged_as_the_papers_claims_are(
+    run, numbers, seeds, against_a_model, against_a_floor
+):
+    sides = (Side("mmp", "GAR"), Side("cam", "CAM")), (Side("cam", "CAM"), Side("cam", "Gaussian"))
+    rows = [("all", "MaxBoxAccV2", "validation", *a, *b, *numbers, seeds) for a, b in sides]
+    names = ["subset", "metric", "policy", "model_a", "map_a", "model_b", "map_b"]
+    names += ["difference", "ci_low", "ci_high", "seed_sd", "seeds"]
+    run.differences = pd.DataFrame(rows, columns=names)
+    texts = [run.difference(a, b, "validation") for a, b in sides]
+    assert texts == [against_a_model, against_a_floor]
+    assert run.difference(*sides[0], "oracle-per-iou") == "not run"
+
+
+def test_the_floors_stand_on_the_page_of_a_run_without_padl(ran, tmp_path):
+    folder = shutil.copytree(ran / "experiments/results/mini", tmp_path / "mini")
+    frame = read_scores(folder / "measurements.csv")
+    gaussian = frame.query("variant == 'baseline' and map == 'Gaussian' and subset == 'all'")
+    frame[~frame["variant"].isin(["control", "padl"])].to_csv(folder / "measurements.csv", index=False)
+    record = json.loads((folder / "provenance.json").read_text())
+    record["params"]["grid"] |= {"variants": [], "models": ["baseline"]}
+    (folder / "provenance.json").write_text(json.dumps(record))
+    value = gaussian.query("metric == 'MaxBoxAccV2' and policy == 'oracle-per-iou'")["value"].iloc[0]
+    text = rivals.page(tmp_path, ["mini"])
+    assert f"| Centred Gaussian |  | {value:.1f} [" in text and "| GAR, baseline | small |" in text
+
+
+def test_a_run_of_several_data_sets_is_refused(ran, tmp_path):
+    folder = shutil.copytree(ran / "experiments/results/mini", tmp_path / "mini")
+    record = json.loads((folder / "provenance.json").read_text())
+    record["params"]["grid"]["datasets"]["cub20"] = "registered/cub20.json"
+    (folder / "provenance.json").write_text(json.dumps(record))
+    with pytest.raises(ValueError, match="needed: one data set with one backbone"):
+        rivals.page(tmp_path, ["mini"])
+
+
+def test_the_page_of_the_papers_claims_leaves_the_rivals_out(ran, monkeypatch):
+    monkeypatch.chdir(ran)
+    params = read_params().model_copy(update={"committed": ["mini"]})
+    monkeypatch.setattr(real, "read_params", lambda: params)
+    real.READING.write_text("Read.")
+    assert (real.COMMITTED / "mini/log-mini-small-cam-seed1.csv").is_file()
+    real.main()
+    assert all((real.COMMITTED / name).is_file() for name in ("real.md", "claims.png", "curves.png"))
+    logs = real.Page(real.COMMITTED, ["mini"]).logs()
+    assert set(zip(logs["model"], logs["seed"], strict=True)) == {
+        (model, seed) for model in ("baseline", "control", "mmp", "mpm") for seed in (0, 1)
+    }
+
+
+def test_ranks_are_among_what_learns_from_labels_alone(run):
     ranks = run.ranks("oracle-per-iou")
     assert set(ranks) == set(run.entries) - {"Few-shot", "Centred Gaussian", "Full image"}
     values = {
@@ -184,6 +335,8 @@ def test_a_page_without_rivals_is_refused(tmp_path):
     ]
     pd.DataFrame([row], columns=columns).to_csv(folder / "measurements.csv", index=False)
     pd.DataFrame(columns=["difference"]).to_csv(folder / "differences.csv", index=False)
+    grid = {"datasets": {"mini": "data/mini"}, "backbones": ["small"], "models": ["baseline"]}
+    (folder / "provenance.json").write_text(json.dumps({"params": {"grid": grid}}))
     with pytest.raises(ValueError, match=r"none of the committed runs none has rivals; run `make rivals`"):
         rivals.page(tmp_path, ["none"])
 
@@ -193,6 +346,10 @@ def test_fewer_images_get_as_many_steps():
     longer = with_as_many_steps(recipe, 200, 4000)
     assert (longer.epochs, longer.decay_every, longer.warmup_epochs) == (180, 140, 20)
     assert with_as_many_steps(recipe, 4000, 4000) == recipe
+    wide = replace(recipe, batch_size=64)
+    for images in (40, 100, 200, 4000):
+        steps = max(1, images // 64)  # of an epoch
+        assert with_as_many_steps(wide, images, 4000).epochs * steps == pytest.approx(9 * 62, abs=steps / 2)
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,15 @@ def interval(replicates: np.ndarray) -> tuple[float, float]:
     return float(low), float(high)
 
 
+def side_of_zero(low: float, high: float) -> int:
+    """Which side of 0 an interval lies on: 1 above, -1 below, 0 where it holds 0.
+
+    >>> side_of_zero(-0.5, 2.0), side_of_zero(0.5, 2.0), side_of_zero(0.0, 2.0)
+    (0, 1, 0)
+    """
+    return 1 if low > 0 else -1 if high < 0 else 0
+
+
 def _distinct_columns(right: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """The criterion without thresholds that repeat the one before, and which column stands for each of the T."""
     changes = np.concatenate([[True], (right[:, 1:] != right[:, :-1]).any(axis=0)])
