@@ -6,7 +6,7 @@ import pandas as pd
 
 from experiments.differences import SHOWN
 from experiments.examples import Examples
-from experiments.names import OF_CLASS, map_names, named, shown_file
+from experiments.names import OF_CLASS, classifies, map_names, named, shown_file
 from experiments.params import Params, read_params
 from experiments.plot import FIGURES
 from experiments.stage import (
@@ -41,7 +41,10 @@ PLOTS = {
         "MaxBoxAccV2 on every subset of the test split",
         f"Threshold policy {POLICY}, preset {PRESET}.",
     ),
-    "policies": ("What the threshold's policy makes of it", "Every policy side by side, on all test images."),
+    "policies": (
+        "What the threshold's policy makes of it",
+        "Every policy side by side, on the images that it names.",
+    ),
     "views": (
         "The baseline's maps beside each other",
         "Accuracy over threshold, how boxes fail, results by size; thresholds chosen on these images.",
@@ -137,7 +140,8 @@ def layers_of(examples: Examples, model: str, name: str, rows: list[int]) -> lis
     kinds: list[tuple[Of, Curve | None]] = [("any", curve)]
     if shown_file(model, name) in OF_CLASS:
         kinds = [("label", curve), ("predicted", None)]
-    threshold, predicted = examples.threshold(model, name), examples.logits(model)[rows].argmax(axis=1)
+    threshold = examples.threshold(model, name)
+    predicted = examples.logits(model)[rows].argmax(axis=1) if classifies(model) else None
     layers = []
     for of, own_curve in kinds:
         maps = examples.maps(model, name, predicted=of == "predicted")[rows]

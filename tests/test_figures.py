@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 
 from vitol import figures
-from vitol.figures import subset_figure, table_figure
+from vitol.cams.about import RIVALS
+from vitol.figures import RIVALS_NOTE, line_name, map_order, subset_figure, table_figure
 from vitol.measurements import COLUMNS, FLOORS
 from vitol.paper import read_published
 from vitol.tables import Table, build_table
@@ -51,6 +52,22 @@ def measurements() -> pd.DataFrame:
     for subset in ("plain", "part", "clutter"):
         rows += measured("mini", "small", 100, subset)
     return pd.DataFrame(rows, columns=COLUMNS)
+
+
+@pytest.fixture(scope="module")
+def with_rivals(measurements: pd.DataFrame) -> pd.DataFrame:
+    """The scores on mini, of every rival on its network, too; the rivals' floors differ, as no real ones do."""
+    mini = measurements[measurements["dataset"] == "mini"]
+    ours = mini[(mini["variant"] == "baseline") & mini["map"].isin(["GAR", *FLOORS])]
+    frames = [mini]
+    for number, (key, rival) in enumerate(RIVALS.items()):
+        backbone = "small" if rival.transformer else "resnet_small"
+        of = ours.assign(
+            variant=key, backbone=backbone, preset="", map=ours["map"].replace("GAR", rival.title)
+        )
+        shift = number + 1.0
+        frames.append(of.assign(**{end: of[end] + shift for end in ("value", "ci_low", "ci_high")}))
+    return pd.concat(frames, ignore_index=True)
 
 
 def table(number: int, measurements: pd.DataFrame) -> Table:
@@ -98,6 +115,14 @@ def test_no_two_texts_of_a_table_figure_overlap_or_leave_it(number, measurements
 def test_no_two_texts_of_the_subset_figure_overlap_or_leave_it(measurements, drawn):
     subset_figure(measurements, "mini", "small", Path("unused.png"))
     check_texts(drawn[0])
+
+
+def test_no_two_texts_of_figures_with_rivals_overlap_or_leave_them(with_rivals, drawn):
+    table_figure(table(1, with_rivals), Path("unused.png"))
+    table_figure(table(2, with_rivals), Path("unused.png"))  # the narrowest, with the longest legend
+    subset_figure(with_rivals, "mini", "small", Path("unused.png"))
+    for figure in drawn:
+        check_texts(figure)
 
 
 def check_texts(figure: Figure) -> None:
@@ -160,7 +185,7 @@ def test_the_subset_figure_puts_each_name_beside_its_own_scores(measurements, dr
         *(f"{subset}\nn=100, 1 seed" for subset in ("plain", "part", "clutter")),
     }
     names = [label.get_text() for label in axes[0].get_yticklabels()]
-    trainings = ["baseline", "control", "p-ADL  MMp", "p-ADL  MpM"]
+    trainings = ["baseline", "control", "p-ADL MMp", "p-ADL MpM"]
     assert names == [*(f"{m}   {t}" for m in ("AR", "GAR", "LRP") for t in trainings), *FLOORS.values()]
     for panel in axes:
         more = 0.25 if panel.get_title().startswith("all") else 0
@@ -174,6 +199,40 @@ def test_the_subset_figure_puts_each_name_beside_its_own_scores(measurements, dr
             44,
             12,
         ]
+
+
+def test_rivals_stand_in_the_subset_figure_once_each_with_a_mark_of_their_own(with_rivals, drawn):
+    subset_figure(with_rivals, "mini", "small", Path("unused.png"))
+    names = [label.get_text() for label in drawn[0].axes[0].get_yticklabels()]
+    titles = [rival.title + "   with boxes" * rival.with_boxes for rival in RIVALS.values()]
+    assert names[12:] == [*titles, *FLOORS.values()]
+    for panel in drawn[0].axes:
+        more = 0.25 if panel.get_title().startswith("all") else 0
+        marks = {line.get_ydata()[0]: line.get_xdata()[0] for line in panel.lines if line.get_marker() == "v"}
+        assert marks == {12 + at: 41 + at + more for at in range(len(RIVALS))}
+        floors = [line.get_xdata()[0] for line in panel.lines if line.get_marker() == "|"]
+        assert sorted(floors) == [12, 44]
+    assert written(drawn[0]).count("other methods") == 1
+    assert RIVALS_NOTE in " ".join(" ".join(written(drawn[0])).split())
+
+
+def test_lines_are_named_after_map_and_model():
+    assert line_name("GAR", "padl", "MMp") == "GAR   p-ADL MMp"
+    assert line_name("LRP", "control", "") == "LRP   control"
+    assert line_name("Gaussian", "", "") == "Centred Gaussian"
+    assert (
+        line_name("CAM", "cam", "") == "CAM"
+        and line_name("Few-shot", "few-shot", "") == "Few-shot   with boxes"
+    )
+
+
+def test_maps_stand_in_the_order_of_the_tables():
+    order = map_order(["mine", "Gaussian", "SCM", "a map", "CAM", "AR"])
+    assert [*order[:6], *order[-3:]] == [
+        *("AR", "GAR", "LRP", "a map", "mine", "CAM"),
+        *("Few-shot", "Gaussian", "Full image"),
+    ]
+    assert order.index("CAM") < order.index("SCM")
 
 
 def test_the_subset_figure_says_when_lines_have_different_numbers_of_seeds(measurements, drawn):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-from gallery_data import small_contents
+from gallery_data import small_contents, small_gallery
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from vitol.boxes import THRESHOLDS, best_ious, boxes_at, score_map
@@ -24,8 +24,12 @@ pytestmark = pytest.mark.skipif(
 PATIENCE = 120_000  # milliseconds; a busy machine is no fault of the page
 TRIED = (0, 3, 4, 40, 165, 306, 500, 801, 999)  # of the 1,000 thresholds
 
-CONTENTS = small_contents()
-GALLERY = CONTENTS.galleries[0]
+OURS = small_gallery()
+# Maps of a model without class scores come last.
+GALLERY = replace(
+    OURS, layers=(*OURS.layers, Layer("Few-shot", "Few-shot", "any", OURS.layers[1].maps, 0.165, "Chosen."))
+)
+CONTENTS = small_contents(galleries=(GALLERY, small_gallery(4, "fish, tiny")))
 
 
 @dataclass
@@ -245,6 +249,26 @@ def test_filters_leave_the_images_that_they_name(report):
     assert report.text("place") == "1 of 4" and "subset clutter" in report.text("caption")
     report.choose(correct="wrong")
     assert report.shown() == [] and report.text("place") == "does not pass the filters"
+
+
+def test_without_a_classifier_nothing_is_predicted_right_or_wrong(report):
+    for value, named in (("right", "predicted right"), ("wrong", "predicted as")):
+        report.choose(correct=value)
+        shown = report.shown()
+        assert 0 < len(shown) < 9 and named in report.text("caption")
+        report.choose(model="Few-shot")
+        assert report.page.is_hidden("#correct") and report.shown() == list(range(9))
+        assert "predicted" not in report.text("caption")
+        report.choose(model="baseline")
+        assert report.page.is_visible("#correct") and report.shown() == shown
+
+
+def test_a_model_without_the_method_asked_for_does_not_make_it_forgotten(report):
+    report.choose(model="p-ADL", method="GAR")
+    report.choose(of="predicted")
+    report.choose(model="Few-shot")
+    report.choose(model="baseline")
+    assert [report.page.input_value(f"#{name}") for name in ("method", "of")] == ["GAR", "predicted"]
 
 
 def test_filters_follow_the_slider_and_the_image_stays(report):

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import re
 import shutil
+import zlib
 from dataclasses import replace
 from pathlib import Path
 
@@ -29,9 +31,12 @@ from experiments import (
 from experiments.differences import Side, challengers
 from experiments.params import ParamsError, read_params
 from experiments.rival import with_as_many_steps
+from vitol.datasets.splits import read_split
 from vitol.measurements import read_scores, validate_measurements
 from vitol.paper import read_published
 from vitol.recipe import Recipe
+from vitol.report.packing import read_records
+from vitol.report.pictures import heat_bytes
 from vitol.tables import build_table
 
 RIVALS = ["cam", "ts-cam", "few-shot"]
@@ -155,7 +160,23 @@ def test_rivals_stand_against_what_was_trained_for_as_long_without_padl():
 
 def test_the_explorer_shows_the_rivals_maps(ran):
     text = (ran / "results/report.html").read_text()
-    assert "TS-CAM" in text and "Few-shot" in text
+    found = re.search(r'<script type="application/json" id="data">(.*?)</script>', text, re.DOTALL)
+    (gallery,) = json.loads(found[1])["galleries"]
+    layers = [layer for layer in gallery["layers"] if layer["method"] not in ("AR", "GAR", "LRP")]
+    assert [(layer["model"], layer["method"], layer["of"]) for layer in layers] == [
+        *(("CAM", "CAM", "label"), ("CAM", "CAM", "predicted")),
+        *(("TS-CAM", "TS-CAM", "label"), ("TS-CAM", "TS-CAM", "predicted")),
+        ("Few-shot", "Few-shot", "any"),
+    ]
+    split = read_split(ran / "results/data/mini/test")
+    rows = [split.ids.index(photo["name"]) for photo in gallery["photos"]]
+    logits = np.load(ran / "results/maps/mini/small/ts-cam/seed0/test/logits.npy")
+    assert layers[2]["predicted"] == layers[3]["predicted"] == logits[rows].argmax(axis=1).tolist()
+    assert layers[4]["predicted"] is None  # trained on boxes: no class scores
+    records = read_records(zlib.decompress(base64.b64decode(gallery["records"])))
+    maps = np.load(ran / "results/maps/mini/small/few-shot/seed0/test/few-shot.npy")[rows]
+    for one, record in zip(maps, layers[4]["records"], strict=True):
+        np.testing.assert_array_equal(records[record].heat, heat_bytes(one))
 
 
 def test_a_published_run_stands_in_for_rivals_that_the_grid_does_not_run(ran, monkeypatch):

@@ -292,26 +292,30 @@ def test_a_rival_of_transformers_stays_with_its_own(published):
     assert row[f"{MINI.replace('small', 'base')} Top1Loc ours"] == "not run"
 
 
-def test_the_papers_rivals_are_compared_network_by_network(published):
-    rows = [rival(64.0, backbone="resnet50", dataset="ilsvrc", n_images=50_000)]
-    rows += [rival(60.0, backbone="vgg16", dataset="cub", n_images=5_794)]
-    rows += [rival(61.0, backbone="resnet50", dataset="cub", n_images=5_794)]
-    row = line(build_table(1, frame(*rows), published[1]), "CAM", "ResNet/VGG")
+@pytest.mark.parametrize("transformer", ["deit_base", "deit_tiny"])
+def test_the_papers_rivals_are_compared_network_by_network(published, transformer):
+    ours = [score(62.0, **{**images, "backbone": transformer}) for images in (IMAGENET, CUB)]
+    rows = [rival(64.0, **{**IMAGENET, "backbone": "resnet50"})]
+    rows += [rival(60.0, **{**CUB, "backbone": "vgg16"}), rival(61.0, **{**CUB, "backbone": "resnet50"})]
+    table = build_table(1, frame(*ours, *rows), published[1])
+    row = line(table, "CAM", "ResNet/VGG")
     assert row[["ImageNet MaxBoxAccV2 ours", "CUB MaxBoxAccV2 ours"]].tolist() == ["64.00", "60.00"]
     assert row["cub resnet50 oracle-per-iou n=5794 seeds=1 MaxBoxAccV2 ours"] == "61.00"
-    top1 = [
-        rival(
-            70.0,
-            backbone="inception_v3",
-            dataset="ilsvrc",
-            n_images=50_000,
-            metric="Top1Cls",
-            map="",
-            policy="",
-        )
-    ]
-    row = line(build_table(2, frame(*top1), published[2]), "CAM", "InceptionV3")
+    top1 = rival(70.0, metric="Top1Cls", map="", policy="", **{**IMAGENET, "backbone": "inception_v3"})
+    row = line(build_table(2, frame(*ours, top1), published[2]), "CAM", "InceptionV3")
     assert row["ImageNet Top1Cls difference"] == "-0.60"
+
+
+def test_rivals_of_the_papers_images_on_networks_it_does_not_print_have_columns_of_their_own(published):
+    rows = [score(62.0, **CUB), rival(61.0, **{**CUB, "backbone": "resnet50"})]
+    table = build_table(1, frame(*rows), published[1])
+    own = "cub resnet50 oracle-per-iou n=5794 seeds=1 MaxBoxAccV2 ours"
+    assert line(table, "CAM", "ResNet/VGG")[own] == "61.00"
+    assert line(table, "Ours-GAR", "DeiT-B+p-ADL")["CUB MaxBoxAccV2 ours"] == "62.00"
+    # Table 2 is of ImageNet alone: CUB is a data set like any other there.
+    rows = [row | {"metric": "Top1Loc"} for row in rows]
+    row = line(build_table(2, frame(*rows), published[2]), "CAM", "InceptionV3")
+    assert row["cub deit_base oracle-per-iou n=5794 seeds=1 Top1Loc ours"] == "61.00"
 
 
 def test_rivals_that_a_table_of_the_paper_lacks_get_a_row_once_they_are_measured(published):

@@ -2,10 +2,12 @@
 
 Every figure is a PNG whose bytes depend on its input alone: no window, no date and no version goes in. In
 dot plots a hollow grey diamond is the paper's number, a filled mark ours with its 95% interval. Its colour is
-the map, its shape the training; dashed lines are maps that see no image, which any other has to beat.
+the map, its shape the training, or that the method is another's; dashed lines are maps that see no image, which
+any other has to beat.
 """
 
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
 import matplotlib as mpl
@@ -17,12 +19,25 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vitol.measurements import FLOORS, FULL_IMAGE, GAUSSIAN, mean_over_seeds, span, validate_measurements
+from vitol.cams.about import RIVALS
+from vitol.measurements import (
+    FLOORS,
+    FULL_IMAGE,
+    GAUSSIAN,
+    beside_transformers,
+    floors_of_any_model,
+    mean_over_seeds,
+    span,
+    validate_measurements,
+)
 from vitol.tables import NOT_RUN, POLICY, PRESET, Table
 
 MAP_COLOURS = {"AR": "#0072B2", "GAR": "#D55E00", "LRP": "#009E73"}  # told apart by colour-blind eyes
 PLAIN, QUIET = "#333333", "#8C8C8C"
+# By variant: name and mark.
 _TRAININGS = {"baseline": ("baseline", "o"), "control": ("control", "s"), "padl": ("p-ADL", "^")}
+_MARKS = _TRAININGS | dict.fromkeys(RIVALS, ("other methods", "v"))
+RIVALS_NOTE = "Other methods stand with the network that they were trained on, which measurements.csv names."
 _DASHES: dict[str, tuple] = {GAUSSIAN: (0, (5, 2)), FULL_IMAGE: (0, (1, 1.2))}
 # Metrics shown as a small mark below that of another.
 _COMPANIONS = {"GTKnownLocV1": ("GTKnownLoc", "x"), "PredictedLoc": ("GTKnownLoc", "+")}
@@ -35,6 +50,7 @@ STYLE = {
 }
 # Inches: row labels, a panel, the numbers beside it, a line; head of the figure, room under a panel, a gap.
 _LABELS, _PANEL, _NUMBER, _ROW, _HEAD, _AXIS, _GAP = 2.15, 1.6, 0.38, 0.185, 0.95, 0.5, 0.24
+_ENTRY = 1.1  # of a legend
 
 
 def table_figure(table: Table, path: Path) -> None:
@@ -53,6 +69,8 @@ def table_figure(table: Table, path: Path) -> None:
 def subset_figure(measurements: pd.DataFrame, dataset: str, backbone: str, path: Path) -> None:
     """Plot the MaxBoxAccV2 of every map and training on each subset of a test split, in the frame's order.
 
+    Rivals stand beside the backbone as in the tables, see `vitol.measurements.beside_transformers`.
+
     Args:
         measurements: One row a score, with `vitol.measurements.COLUMNS`.
         dataset: The data set, such as "mini".
@@ -63,33 +81,52 @@ def subset_figure(measurements: pd.DataFrame, dataset: str, backbone: str, path:
         ValueError: Nothing was measured there, or what `validate_measurements` refuses.
     """
     validate_measurements(measurements)
+    there = (measurements["dataset"] + " " + measurements["backbone"]).unique()
+    subsets = list(measurements["subset"].unique())
+    measurements = beside_transformers(measurements)
     wanted = dict(dataset=dataset, backbone=backbone, split="test", metric="MaxBoxAccV2", policy=POLICY)
     shown = (measurements[list(wanted)] == list(wanted.values())).all(axis=1)
     shown &= measurements["preset"].isin(["", PRESET])
     if not shown.any():
-        there = (measurements["dataset"] + " " + measurements["backbone"]).unique()
         raise ValueError(f"no MaxBoxAccV2 of {dataset} {backbone}; measured: {', '.join(there) or 'nothing'}")
-    cells = mean_over_seeds(measurements[shown], ["subset", "n_images", "map", "variant", "position"])
-    # A map that sees no image scores the same beside every model: one line is enough.
-    floors = cells["map"].isin(FLOORS)
-    cells = pd.concat([cells[~floors], cells[floors].drop_duplicates(["subset", "map"])])
+    cells = mean_over_seeds(
+        measurements[shown], ["subset", "n_images", "map", "variant", "position", "metric"]
+    )
+    cells = floors_of_any_model(cells)
     cells.loc[cells["map"].isin(FLOORS), ["variant", "position"]] = ""
-    order = [*MAP_COLOURS, *sorted(set(cells["map"]) - {*MAP_COLOURS, *FLOORS}), *FLOORS]
-    cells["rank"] = cells["map"].map(order.index)
+    cells["rank"] = cells["map"].map(map_order(cells["map"]).index)
     cells["line"] = cells.groupby(["rank", "variant", "position"]).ngroup()
-    trainings = cells["variant"].map({key: name for key, (name, _) in _TRAININGS.items()}).fillna("")
-    cells["name"] = cells["map"].replace(FLOORS) + "   " + trainings + "  " + cells["position"]
-    cells["name"] = cells["name"].str.strip()
+    cells["name"] = [line_name(*of) for of in cells[["map", "variant", "position"]].to_numpy()]
     seeds = cells["subset"].map(cells.groupby("subset")["seeds"].agg(span))
     header = cells["subset"] + "\nn=" + cells["n_images"].astype(str) + ", " + seeds
     cells["header"] = header + np.where(seeds == "1", " seed", " seeds")
-    cells = cells.assign(group=cells["subset"], label=cells["map"], metric="MaxBoxAccV2", of_paper=False)
+    cells = cells.assign(group=cells["subset"], label=cells["map"], of_paper=False)
     cells = cells.assign(paper=np.nan, dash=False, row=0)
-    subsets = list(measurements.loc[shown, "subset"].unique())
     cells = cells.sort_values("group", key=lambda names: names.map(subsets.index), kind="stable")
     note = f"Percent, 95% interval of a bootstrap over images; threshold policy {POLICY}, preset {PRESET}. "
     note += "Centred Gaussian and Full image see no image: what does not beat them is not localizing."
+    if cells["variant"].isin(list(RIVALS)).any():
+        note += f" {RIVALS_NOTE}"
     _dot_plot(cells, f"{dataset}, {backbone}: subsets of the test split", note, path)
+
+
+def map_order(names: Iterable[str]) -> list[str]:
+    """The order of maps in a picture: the paper's, any others by name, the rivals', those that see no image."""
+    titles = [rival.title for rival in RIVALS.values()]
+    return [*MAP_COLOURS, *sorted({*names} - {*MAP_COLOURS, *titles, *FLOORS}), *titles, *FLOORS]
+
+
+def line_name(name: str, variant: str, position: str) -> str:
+    """What the line of a map and a model is called in a picture.
+
+    >>> line_name("GAR", "padl", "MMp"), line_name("CAM", "cam", "")
+    ('GAR   p-ADL MMp', 'CAM')
+    """
+    if variant in RIVALS:
+        training = "with boxes" * RIVALS[variant].with_boxes
+    else:
+        training, _ = _TRAININGS.get(variant, (variant, ""))
+    return "   ".join(filter(None, (FLOORS.get(name, name), f"{training} {position}".strip())))
 
 
 def _dot_plot(cells: pd.DataFrame, title: str, note: str, path: Path) -> None:
@@ -101,7 +138,7 @@ def _dot_plot(cells: pd.DataFrame, title: str, note: str, path: Path) -> None:
     names = cells.drop_duplicates("line").set_index("line")["name"].sort_index()
     groups = cells.groupby("group", sort=False)["of_paper"].first()
     width = _LABELS + sum(_PANEL + _GAP + _NUMBER * (1 + of_paper) for of_paper in groups)
-    panel, wrapped = _ROW * len(names), textwrap.wrap(note, int(width * 20))
+    panel, wrapped = _ROW * len(names), textwrap.wrap(note, int((width - 0.3) * 20))
     foot = 0.3 + 0.13 * len(wrapped)
     height = _HEAD + len(metrics) * (panel + _AXIS) + foot
     with mpl.rc_context(STYLE):
@@ -147,7 +184,7 @@ def _draw_panel(axes: Axes, entries: pd.DataFrame, crosses: pd.DataFrame) -> Non
         )
     for entry in entries.to_dict("records"):
         y, label, colour = entry["line"], entry["label"], MAP_COLOURS.get(entry["label"], PLAIN)
-        marker = "|" if label in FLOORS else _TRAININGS.get(entry["variant"], ("", "o"))[1]
+        marker = "|" if label in FLOORS else _MARKS.get(entry["variant"], ("", "o"))[1]
         if y % 2:
             axes.axhspan(y - 0.5, y + 0.5, color="#F3F3F3", zorder=0, linewidth=0)
         if label in FLOORS and entry["metric"] != "Top1Cls":
@@ -177,16 +214,17 @@ def _draw_legend(figure: Figure, cells: pd.DataFrame, place: tuple[float, float]
     handles = handles if cells["paper"].notna().any() else []
     for name in (name for name in MAP_COLOURS if name in set(run["label"])):
         handles.append(Line2D([], [], color=MAP_COLOURS[name], linewidth=2.5, label=name))
-    for variant, (name, marker) in _TRAININGS.items():
-        if variant in set(run["variant"]):
-            handles.append(Line2D([], [], marker=marker, color=PLAIN, ls="", ms=5, label=name))
+    variants = set(run.loc[~run["label"].isin(FLOORS), "variant"])
+    for name, marker in dict.fromkeys(_MARKS[variant] for variant in _MARKS if variant in variants):
+        handles.append(Line2D([], [], marker=marker, color=PLAIN, ls="", ms=5, label=name))
     for name, (_, marker) in _COMPANIONS.items():
         if name in set(run["metric"]):
             handles.append(Line2D([], [], marker=marker, color=PLAIN, ls="", ms=4, label=name))
     for name in (name for name in FLOORS if name in set(run["label"])):
         handles.append(Line2D([], [], color=PLAIN, linestyle=_DASHES[name], label=FLOORS[name]))
+    columns = int(figure.get_figwidth() / _ENTRY)
     figure.legend(
-        handles=handles, loc="lower left", bbox_to_anchor=place, ncols=9, frameon=False, borderaxespad=0
+        handles=handles, loc="lower left", bbox_to_anchor=place, ncols=columns, frameon=False, borderaxespad=0
     )
 
 

@@ -98,6 +98,47 @@ def mean_over_seeds(measurements: pd.DataFrame, keys: list[str]) -> pd.DataFrame
     return means.assign(seeds=groups.size()).reset_index()
 
 
+def beside_transformers(scores: pd.DataFrame) -> pd.DataFrame:
+    """File a convolutional rival's scores under the transformers measured on the same images, if it has one network.
+
+    Args:
+        scores: Of measurements, any columns with those that name images, backbone and variant.
+
+    Returns:
+        The other rows as they were, then the rival's, once for each transformer there.
+    """
+    images = ["dataset", "split", "subset", "n_images"]
+    of_rivals = scores["variant"].isin([key for key, rival in RIVALS.items() if not rival.transformer])
+    transformers = scores.loc[~of_rivals, [*images, "backbone"]].drop_duplicates()
+    networks = scores[of_rivals].groupby([*images, "variant"])["backbone"].transform("nunique")
+    moved = scores[of_rivals][networks == 1].merge(transformers, on=images, suffixes=("_own", ""))
+    own = [*images, "variant", "backbone"]
+    gone = moved.rename(columns={"backbone_own": "backbone", "backbone": "beside"})[own].drop_duplicates()
+    stay = scores.merge(gone, how="left", on=own, indicator=True)["_merge"].eq("left_only").to_numpy()
+    return pd.concat([scores[stay], moved[scores.columns]], ignore_index=True)
+
+
+def floors_of_any_model(scores: pd.DataFrame) -> pd.DataFrame:
+    """File the class-free scores of a map that sees no image under p-ADL: any model's are the same.
+
+    Those beside a rival are left out: our models have them on the same images. Those that ask for a class stay with
+    their model.
+
+    Args:
+        scores: Of measurements, any columns with those that name map, metric, variant and position.
+    """
+    scores = scores[~(scores["map"].isin(FLOORS) & scores["variant"].isin(list(RIVALS)))]
+    free = scores["map"].isin(FLOORS) & ~scores["metric"].str.startswith("Top")
+    first = scores[free].sort_values(["variant", "position"], ascending=[False, True])
+    same = [
+        key
+        for key in (*TEXT_COLUMNS, "n_images", "seed")
+        if key in scores and key not in ("variant", "position")
+    ]
+    first = first.drop_duplicates(same)
+    return pd.concat([scores[~free], first.assign(variant="padl", position="MMp")])
+
+
 def span(seeds: pd.Series) -> str:
     """How many seeds were run, as "3" or "1-3"; "" where none was."""
     run = sorted(set(seeds) - {0})

@@ -15,12 +15,18 @@ from matplotlib.figure import Figure
 from vitol.accuracy import POLICIES
 from vitol.cams.about import RIVALS
 from vitol.datasets.splits import TEST_CUT
-from vitol.figures import PLAIN, STYLE, save_png
-from vitol.measurements import FLOORS, FULL_IMAGE, GAUSSIAN, mean_over_seeds
+from vitol.figures import PLAIN, RIVALS_NOTE, STYLE, line_name, map_order, save_png
+from vitol.measurements import (
+    FLOORS,
+    FULL_IMAGE,
+    GAUSSIAN,
+    beside_transformers,
+    floors_of_any_model,
+    mean_over_seeds,
+)
 
 METRICS = ("MaxBoxAccV2", "GTKnownLoc", "GTKnownLocV1", "Top1Loc", "Top5Loc", "PredictedLoc")
 PLOTTED = ("MaxBoxAccV2", "GTKnownLoc", "Top1Loc")
-MAPS = ("AR", "GAR", "LRP")
 MARKS = {  # by policy: colour and mark
     "oracle-per-iou": ("#0072B2", "o"),
     "oracle-single": ("#56B4E9", "s"),
@@ -57,6 +63,9 @@ def policy_table(measurements: pd.DataFrame) -> pd.DataFrame:
 def policy_figure(measurements: pd.DataFrame, dataset: str, backbone: str, path: Path) -> None:
     """Plot a run under every policy: a panel a metric, a line a map and model, a mark a policy with its interval.
 
+    Rivals stand beside the backbone as in the tables, see `vitol.measurements.beside_transformers`. A map that sees no
+    image has the Top1Loc that p-ADL gives it, as in Table 2, or none where p-ADL was not run.
+
     Args:
         measurements: Rows of `vitol.measurements.COLUMNS`.
         dataset: Of the run.
@@ -66,7 +75,7 @@ def policy_figure(measurements: pd.DataFrame, dataset: str, backbone: str, path:
     Raises:
         ValueError: Nothing was measured there.
     """
-    table = policy_table(measurements)
+    table = policy_table(beside_transformers(measurements))
     table = table[
         (table["dataset"] == dataset) & (table["backbone"] == backbone) & (table["map"] != FULL_IMAGE)
     ]
@@ -76,19 +85,26 @@ def policy_figure(measurements: pd.DataFrame, dataset: str, backbone: str, path:
     if table.empty:
         there = (measurements["dataset"] + " " + measurements["backbone"]).unique()
         raise ValueError(f"no policies of {dataset} {backbone}; measured: {', '.join(there) or 'nothing'}")
-    floors = table["map"] == GAUSSIAN  # the same beside every model
-    table = pd.concat(
-        [table[~floors], table[floors].drop_duplicates("metric").assign(variant="", position="")]
-    )
-    table = table.assign(
-        name=[line_name(*names) for names in table[["map", "variant", "position"]].to_numpy()]
-    )
-    order = [*MAPS, *sorted(set(table["map"]) - {*MAPS, GAUSSIAN}), GAUSSIAN]
-    names = list(
-        dict.fromkeys(table.sort_values("map", key=lambda of: of.map(order.index), kind="stable")["name"])
-    )
+    table = floors_of_any_model(table)
+    of_padl = (table["variant"] == "padl") & (table["position"] == "MMp")
+    table = table[(table["map"] != GAUSSIAN) | of_padl]
+    floors = table["map"] == GAUSSIAN
+    table = table.assign(**{key: table[key].mask(floors, "") for key in ("variant", "position")})
+    table = table.sort_values("map", key=lambda of: of.map(map_order(of).index), kind="stable")
+    table = table.assign(name=[line_name(*of) for of in table[["map", "variant", "position"]].to_numpy()])
+    names = list(table["name"].unique())
+    held = ", those on which no threshold was chosen for validation" if subset == TEST_CUT else ""
+    notes = [f"{table['n_images'].iloc[0]} test images{held}; 95% intervals of a bootstrap over images."]
+    if (table["metric"][floors] == "Top1Loc").any():
+        notes.append(
+            f"{FLOORS[GAUSSIAN]} sees no image; its Top1Loc takes the predictions of the model with p-ADL MMp."
+        )
+    if table["variant"].isin(list(RIVALS)).any():
+        notes.append(RIVALS_NOTE)
+    foot = 0.15 * len(notes)
+    height = 1.15 + 0.34 * len(names) + foot
     with sns.axes_style(STYLE), mpl.rc_context(STYLE):
-        figure = Figure(figsize=(9.5, 1.15 + 0.34 * len(names)), dpi=150)
+        figure = Figure(figsize=(9.5, height), dpi=150)
         panels = figure.subplots(1, len(PLOTTED), sharey=True, squeeze=False)[0]
         for panel, metric in zip(panels, PLOTTED, strict=True):
             rows = table[table["metric"] == metric].set_index("name").reindex(names)
@@ -113,24 +129,10 @@ def policy_figure(measurements: pd.DataFrame, dataset: str, backbone: str, path:
             for line in range(1, len(names)):
                 panel.axhline(line - 0.5, color="#EEEEEE", lw=0.6, zorder=0)
         panels[0].set_ylim(len(names) - 0.5, -0.5)
-        n_images = table["n_images"].iloc[0]
         title = f"{dataset}, {backbone}: the same maps under four threshold policies"
-        held = ", those on which no threshold was chosen for validation" if subset == TEST_CUT else ""
         figure.suptitle(title, fontsize=9, x=0.02, ha="left")
-        figure.text(
-            0.02,
-            0.01,
-            f"{n_images} test images{held}; 95% intervals of a bootstrap over images.",
-            fontsize=7,
-            color=PLAIN,
-        )
+        figure.text(0.02, 0.06 / height, "\n".join(notes), fontsize=7, color=PLAIN, va="bottom")
         handles = panels[0].get_legend_handles_labels()
         figure.legend(*handles, loc="upper right", ncols=len(MARKS), frameon=False, fontsize=7)
-        figure.tight_layout(rect=(0, 0.06, 1, 0.99))
+        figure.tight_layout(rect=(0, (foot + 0.1) / height, 1, 0.99))
         save_png(figure, path)
-
-
-def line_name(name: str, variant: str, position: str) -> str:
-    """What a line of the figure is called."""
-    training = {"padl": "p-ADL", **dict.fromkeys(RIVALS, "")}.get(variant, variant)
-    return "   ".join(filter(None, (FLOORS.get(name, name), f"{training} {position}".strip())))

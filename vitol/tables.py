@@ -24,6 +24,8 @@ from vitol.measurements import (
     ENDS,
     FLOORS,
     TOP1_METRICS,
+    beside_transformers,
+    floors_of_any_model,
     mean_over_seeds,
     need_columns,
     span,
@@ -143,9 +145,8 @@ def build_table(number: int, measurements: pd.DataFrame, published: pd.DataFrame
     validate_measurements(measurements)
     _validate_published(number, published)
     shown = measurements[headline(measurements) & (measurements["split"] == "test")]
-    measured = mean_over_seeds(shown, _CELL)
-    scores = _beside_transformers(_floors_of_any_model(measured))
-    cells = _rows(number, published, measured).merge(_groups(published, scores), how="cross")
+    scores = floors_of_any_model(mean_over_seeds(_beside_transformers(shown, published), _CELL))
+    cells = _rows(number, published, shown).merge(_groups(published, scores), how="cross")
     cells = cells.merge(pd.DataFrame({"metric": SHOWN_METRICS[number]}), how="cross")
     # Table 1 gives a rival's best network on each data set.
     printed_backbone = published[["row", "dataset", "backbone"]].drop_duplicates(["row", "dataset"])
@@ -172,7 +173,7 @@ def headline(frame: pd.DataFrame) -> pd.Series:
     return frame[list(known)].isin(known).all(axis=1)
 
 
-def _rows(number: int, published: pd.DataFrame, measured: pd.DataFrame) -> pd.DataFrame:
+def _rows(number: int, published: pd.DataFrame, shown: pd.DataFrame) -> pd.DataFrame:
     """The paper's rows, then the ones it lacks; `label` is a row's map."""
     keys = {rival.title: key for key, rival in RIVALS.items()}
     rows: list[tuple] = []
@@ -184,7 +185,7 @@ def _rows(number: int, published: pd.DataFrame, measured: pd.DataFrame) -> pd.Da
     if number in (1, 2):
         there = {title for _, title, *_ in rows}
         for key, rival in RIVALS.items():
-            networks = measured.loc[measured["variant"] == key, "backbone"]
+            networks = shown.loc[shown["variant"] == key, "backbone"]
             if rival.title not in there and len(networks):
                 architecture = "/".join(sorted(set(networks))) + ", with boxes" * rival.with_boxes
                 rows.append((0, rival.title, architecture, key, "", rival.title, ""))
@@ -198,7 +199,7 @@ def _groups(published: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     theirs = published["backbone"].map(PAPER_BACKBONES).dropna().unique()
     networks = published["backbone"].map(PAPER_NETWORKS)
     printed = set(zip(published["dataset"], networks, published["map"], strict=True))
-    sizes = {name: PAPER_DATASETS[name][1] for name in published["dataset"].unique()}
+    sizes = _sizes(published)
     groups = [(name, "", size, True) for name, size in sizes.items()]
     found = scores[scores["map"] != ""].groupby(_CELL[:3])["map"].agg(set)
     for name, backbone, size in sorted(set(scores[_CELL[:3]].itertuples(index=False, name=None))):
@@ -209,29 +210,16 @@ def _groups(published: pd.DataFrame, scores: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(groups, columns=["dataset", "own_backbone", "n_images", "of_paper"])
 
 
-def _floors_of_any_model(scores: pd.DataFrame) -> pd.DataFrame:
-    """File the class-free scores of a map that sees no image under p-ADL: any model's are the same.
-
-    Those beside a rival are left out: our models have them on the same images.
-    """
-    scores = scores[~(scores["map"].isin(FLOORS) & scores["variant"].isin(list(RIVALS)))]
-    free = scores["map"].isin(FLOORS) & ~scores["metric"].str.startswith("Top1")
-    first = scores[free].sort_values(["variant", "position"], ascending=[False, True])
-    first = first.drop_duplicates([key for key in _CELL if key not in ("variant", "position")])
-    return pd.concat([scores[~free], first.assign(variant="padl", position="MMp")])
+def _beside_transformers(measurements: pd.DataFrame, published: pd.DataFrame) -> pd.DataFrame:
+    """Rivals beside transformers, but on the paper's own images, where it prints them network by network."""
+    of_paper = measurements["n_images"].eq(measurements["dataset"].map(_sizes(published)))
+    beside = beside_transformers(measurements[~of_paper])
+    return pd.concat([measurements[of_paper], beside], ignore_index=True)
 
 
-def _beside_transformers(scores: pd.DataFrame) -> pd.DataFrame:
-    """File a convolutional rival's scores under the transformers measured on the same images, if it has one network."""
-    images = ["dataset", "n_images"]
-    of_rivals = scores["variant"].isin([key for key, rival in RIVALS.items() if not rival.transformer])
-    transformers = scores.loc[~of_rivals, [*images, "backbone"]].drop_duplicates()
-    networks = scores[of_rivals].groupby([*images, "variant"])["backbone"].transform("nunique")
-    moved = scores[of_rivals][networks == 1].merge(transformers, on=images, suffixes=("_own", ""))
-    own = [*images, "variant", "backbone"]
-    gone = moved.rename(columns={"backbone_own": "backbone", "backbone": "beside"})[own].drop_duplicates()
-    stay = scores.merge(gone, how="left", on=own, indicator=True)["_merge"].eq("left_only").to_numpy()
-    return pd.concat([scores[stay], moved[scores.columns]], ignore_index=True)
+def _sizes(published: pd.DataFrame) -> dict[str, int]:
+    """How many test images the data sets of a table have, in its order."""
+    return {name: PAPER_DATASETS[name][1] for name in published["dataset"].unique()}
 
 
 def _named(cells: pd.DataFrame) -> pd.DataFrame:

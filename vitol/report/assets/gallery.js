@@ -10,6 +10,7 @@ const runs = []; // of each gallery what is read once: its records, photos as pi
 
 // What is chosen; `layer` follows from run, model, method and of.
 const state = { run: 0, model: "", method: "", of: "", layer: null, photo: 0, threshold: 0 };
+const wanted = { model: "", method: "", of: "" }; // asked for last, whether or not there is such a layer
 
 const gallery = () => data.galleries[state.run];
 const recordOf = (photo) => runs[state.run].records[state.layer.records[photo]];
@@ -29,7 +30,6 @@ async function openRun(number) {
   const subsets = [...new Set(photos.map((photo) => photo.subset))].filter(Boolean);
   fillSelect("subset", [["", "all"], ...subsets.map((name) => [name, name])], "");
   part("correct").value = part("outcome").value = "";
-  part("correct").closest("label").hidden = !gallery().layers.some((layer) => layer.predicted);
   fillThumbs();
   chooseLayer();
 }
@@ -43,18 +43,20 @@ function fillSelect(id, options, chosen) {
   return select.value;
 }
 
-// Fill model, method and class with what there is, keep what was chosen where it is there, and take that layer.
+// Fill model, method and class with what there is, take what was asked for last where it is there, and that layer.
 function chooseLayer() {
   let layers = gallery().layers;
   for (const key of ["model", "method", "of"]) {
     const there = [...new Set(layers.map((layer) => layer[key]))];
-    state[key] = fillSelect(key, there.map((name) => [name, OF[name] ?? name]), part(key).value || state[key]);
+    state[key] = fillSelect(key, there.map((name) => [name, OF[name] ?? name]), wanted[key]);
+    wanted[key] ||= state[key];
     layers = layers.filter((layer) => layer[key] === state[key]);
   }
   // A method without a class says so, but cannot be asked for another.
   part("of").closest("label").hidden = false;
   part("of").disabled = part("of").options.length < 2;
   state.layer = layers[0];
+  part("correct").closest("label").hidden = !state.layer.predicted;
   state.threshold = state.layer.threshold;
   const at = (state.threshold / 1000).toFixed(3);
   part("reset").textContent = `Back to ${at}`;
@@ -73,8 +75,9 @@ const predictedOf = (photo) => state.layer.predicted?.[photo];
 function matches(photo) {
   const [outcome, correct, subset] = ["outcome", "correct", "subset"].map((id) => part(id).value);
   if (subset && gallery().photos[photo].subset !== subset) return false;
-  if (correct === "right" && predictedOf(photo) !== gallery().photos[photo].label) return false;
-  if (correct === "wrong" && predictedOf(photo) === gallery().photos[photo].label) return false;
+  const right = predictedOf(photo) === gallery().photos[photo].label;
+  // Without a classifier nothing is right or wrong: the filter is hidden, and rests.
+  if (state.layer.predicted && correct && right !== (correct === "right")) return false;
   return !outcome || judgedAt(photo).outcome === outcome;
 }
 
@@ -239,7 +242,12 @@ function keyPressed(event) {
 function startGallery() {
   fillSelect("run", data.galleries.map(({ title }, number) => [number, title]), 0);
   part("run").addEventListener("change", () => openRun(Number(part("run").value)));
-  for (const id of ["model", "method", "of"]) part(id).addEventListener("change", chooseLayer);
+  for (const id of ["model", "method", "of"]) {
+    part(id).addEventListener("change", () => {
+      wanted[id] = part(id).value;
+      chooseLayer();
+    });
+  }
   for (const id of ["overlay", "boxes"]) part(id).addEventListener("change", show);
   for (const id of ["outcome", "correct", "subset"]) {
     part(id).addEventListener("change", () => {
