@@ -19,6 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from matplotlib.ticker import MaxNLocator
 
+from vitol.bootstrap import side_of_zero
 from vitol.figures import MAP_COLOURS, PLAIN, QUIET, STYLE, save_png
 from vitol.measurements import span
 from vitol.tables import NOT_RUN, POLICY, PRESET
@@ -162,7 +163,7 @@ def _number(row: pd.Series) -> str:
     """A difference, marked where its interval leaves out 0."""
     rounded = round(row["difference"], 1)
     text = f"{rounded:+.1f}".replace("-", "\N{MINUS SIGN}") if rounded else "0.0"
-    return text + ("*" if row["difference_low"] > 0 or row["difference_high"] < 0 else "")
+    return text + "*" * abs(side_of_zero(row["difference_low"], row["difference_high"]))
 
 
 def _places() -> Iterator[Place]:
