@@ -57,9 +57,9 @@ def train_classifier(
 ) -> Fit:
     """Train a model on a data set, p-ADL in it or not, and write checkpoint, record and log.
 
-    An interrupted call leaves its state in `resume_folder(checkpoint)`, and an equal call goes on from there with the
-    very weights, to the bit, that an uninterrupted one would have had. Then the folder is gone. Several processes
-    (torchrun) share the training; the first one writes and tells.
+    An interrupted call leaves its state in `resume_folder(checkpoint)`, and an equal call goes on from there, on the
+    same CPU with the very weights, to the bit, that an uninterrupted one would have had. Then the folder is gone.
+    Several processes (torchrun) share the training; the first one writes and tells.
 
     Args:
         name: Of a model, as `vitol.sources.find_source` takes it.
