@@ -40,7 +40,7 @@ ablation: env ## run the ablations of p-ADL, each as a DVC experiment: make abla
 	python -m experiments.ablate $(or $(DATASET),mini) $(or $(BACKBONE),small)
 
 test: env ## run all tests, on as many cores as there are (JOBS=1 for one): make test [JOBS=2]
-	pytest -n $(or $(JOBS),auto) --dist loadfile
+	pytest -n $(or $(JOBS),auto) --dist loadfile --no-loadscope-reorder
 
 lint: env ## check style and types
 	ruff check .
