@@ -22,6 +22,7 @@ from pathlib import Path
 
 from experiments.ablation import (
     BY_NAME,
+    FIGURE,
     RECORD,
     STAGES,
     TABLE,
@@ -38,8 +39,6 @@ from experiments.select import with_values
 from experiments.stage import RESULTS, console
 from vitol.ablation_figure import ablation_figure
 from vitol.resumption import lock
-
-FIGURE = "ablation.png"
 
 
 def check_base(params: Params, cell: Cell) -> None:

@@ -28,7 +28,7 @@ from vitol.resumption import digest
 from vitol.tables import POLICY, PRESET
 
 COPIES = RESULTS / "ablation"
-TABLE, RECORD = "ablation.csv", "provenance.json"
+TABLE, RECORD, FIGURE = "ablation.csv", "provenance.json", "ablation.png"
 ENDS = ["difference", "difference_low", "difference_high"]
 STAGES = ("finetune", "explain", "localize")  # what a setting runs
 PADL_CODE = Path(padl.__file__)  # what settings depend on and the control does not

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.ablation import read_ablation
+from experiments import ablation_section
 from experiments.claims import CLAIMS, PAPER_BACKBONE, claim_table, paper_difference
 from experiments.names import MODELS
 from experiments.params import read_params
@@ -26,7 +26,6 @@ from experiments.summary import markdown, signed
 from experiments.suspicions import MARGIN, section
 from experiments.tabulate import COMMITTED
 from vitol.atomic import atomic_file
-from vitol.bootstrap import side_of_zero
 from vitol.claims_figure import curves_figure, differences_figure
 from vitol.paper import TABLES, read_published
 from vitol.readings import ORACLE_PER_IOU, VALIDATION
@@ -58,23 +57,6 @@ tuned by them. One setting was changed when results were known: CUB-20's fine-tu
 8, for the number of steps (params.yaml says why; CHANGELOG.md has the numbers of before). CUB-20 keeps the
 paper's rates; `mini` and Tiny-ImageNet-12 are trained from scratch, by recipes of their own.
 """
-
-
-ABLATIONS = """\
-## Ablations of p-ADL
-
-Settings of p-ADL at MMp unless the name says otherwise, each fine-tuned like the others from the same baseline
-(`make ablation`). Differences to the control in points, of the maps in MaxBoxAccV2 (`oracle-per-iou`), with 95%
-intervals over images; bold where the interval leaves out 0, as one in twenty does by chance. A setting and the
-control are two trainings, and the interval does not say what others would change: with one seed bold is no verdict.
-"""
-# By whether the control that settings were compared with is that of the run.
-OTHER_CONTROL = {
-    True: "",
-    False: "**These settings were compared with another training of the control than that of the run above**; "
-    "`python -m experiments.ablate {cell}` measures them anew.",
-    None: "Whether these settings were compared with the run's own training of the control is not on record.",
-}
 WHY = """\
 ## Why is AR above GAR on CUB-20?
 
@@ -192,29 +174,9 @@ class Page:
         ]
 
     def ablations(self) -> list[str]:
-        """Of every run that has ablations a heading, a table of differences to the control, and the picture."""
-        parts = []
-        for run in self.runs:
-            folder = "-".join(("ablation", *self.cells[run]))
-            if not (self.folder / folder / "ablation.csv").is_file():
-                continue
-            frame = read_ablation(self.folder / folder / "ablation.csv")
-            columns = list(frame[["map", "metric"]].drop_duplicates().itertuples(index=False, name=None))
-            lines: list[tuple[str, ...]] = [
-                ("setting", "seeds", *(name or metric for name, metric in columns))
-            ]
-            lines.append(("---",) * len(lines[0]))
-            for setting, rows in frame.groupby("setting", sort=False):
-                of_map = rows.set_index(["map", "metric"])
-                cells = (ablation_cell(of_map.loc[column]) for column in columns)
-                lines.append((f"`{setting}`", str(rows["seeds"].iloc[0]), *cells))
-            parts += [f"### {self.names[run]}", markdown(lines)]
-            made = json.loads((self.folder / folder / "provenance.json").read_text(encoding="utf-8"))
-            if note := OTHER_CONTROL[same_checkpoints(made, self.records[run])]:
-                parts.append(note.format(cell=" ".join(self.cells[run])))
-            if (self.folder / folder / "ablation.png").is_file():  # drawn when all settings are done
-                parts.append(f"![Ablations]({folder}/ablation.png)")
-        return parts
+        """What `experiments.ablation_section` says of the runs that have ablations."""
+        cells = {run: self.cells[run] for run in self.runs}
+        return ablation_section.ablation_parts(self.folder, cells, self.names, self.records)
 
     def logs(self) -> pd.DataFrame:
         """Every epoch of the paper's models in every run: run, model, seed and the columns of its logs."""
@@ -251,7 +213,7 @@ class Page:
             "![Loss and held-out top-1 over epochs](curves.png)",
         ]
         if ablations := self.ablations():
-            parts += [ABLATIONS, *ablations]
+            parts += [ablation_section.INTRODUCTION, *ablations]
         if inquiry := section(self.folder / "inquiry"):
             parts += [
                 WHY.format(margin=MARGIN),
@@ -267,13 +229,6 @@ def difference_cell(rows: pd.DataFrame) -> str:
         return ""
     row = rows.iloc[0]
     return f"{signed(*row[[*NUMBERS, 'seed_sd']])} {SIGNS[row['verdict']]}"
-
-
-def ablation_cell(row: pd.Series) -> str:
-    """A setting's difference to the control, bold where its interval leaves out 0."""
-    low, high = row["difference_low"], row["difference_high"]
-    text = signed(row["difference"], low, high)
-    return f"**{text}**" if side_of_zero(low, high) else text
 
 
 def claims_figure(claims: pd.DataFrame, names: dict[str, str], path: Path) -> None:
