@@ -12,10 +12,11 @@ from pydantic import TypeAdapter
 from rich.table import Table
 
 from experiments.differences import seeds_of
-from experiments.params import Padl, Params
+from experiments.params import Params
 from experiments.publish import used
 from experiments.replicates import REPLICATES, read_replicates
 from experiments.run_facts import checkpoint_digests
+from experiments.sections import Padl
 from experiments.stage import RESULTS, console, scores_folder
 from experiments.tabulate import COMMITTED
 from vitol import padl

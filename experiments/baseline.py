@@ -11,7 +11,8 @@ from experiments.inputs import classes
 from experiments.params import read_params
 from experiments.resume import resuming
 from experiments.stage import checkpoint_path, options, provenance
-from vitol.models import save_checkpoint, start_model
+from vitol.checkpoints import save_checkpoint
+from vitol.models import start_model
 from vitol.processes import start, team
 
 

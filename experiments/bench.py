@@ -14,12 +14,13 @@ from experiments.params import Params
 from experiments.resume import Resume, code_digest
 from experiments.stage import package_versions, progress_bar
 from experiments.suspects import Compared, Variant, compare, curves_of, maps_of
+from vitol.checkpoints import load_checkpoint, save_checkpoint
 from vitol.chunks import Chunks
 from vitol.datasets.images import SplitImages, TrainImages
 from vitol.datasets.layout import Layout, needs_validation_cut, with_validation_cut
 from vitol.datasets.register import load
 from vitol.datasets.registered import dataset_root, read_manifest
-from vitol.models import create_model, describe_device, find_device, load_checkpoint, save_checkpoint
+from vitol.models import create_model, describe_device, find_device
 from vitol.resumption import digest, weights_digest
 from vitol.snapshots import Snapshots
 from vitol.sources import find_weights

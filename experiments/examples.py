@@ -17,7 +17,8 @@ from PIL import Image
 
 from experiments.inputs import classes, images_root
 from experiments.names import OF_CLASS, PREDICTED, named, shown_file
-from experiments.params import Params, is_registered
+from experiments.params import Params
+from experiments.sections import is_registered
 from experiments.stage import RESULTS, checkpoint_path, data_folder, maps_folder, scores_folder
 from vitol.bootstrap import side_of_zero
 from vitol.boxes import boxes_at, score_map

@@ -11,8 +11,8 @@ from experiments.mapping import map_seeds
 from experiments.names import MAP_FILES, METHODS, OF_CLASS
 from experiments.params import read_params
 from experiments.stage import options
+from vitol.checkpoints import load_checkpoint
 from vitol.maps import Method, explain
-from vitol.models import load_checkpoint
 from vitol.processes import start
 
 # Where presets share a file, the first one makes it.

@@ -11,8 +11,8 @@ from experiments.names import MODELS
 from experiments.params import read_params
 from experiments.resume import resuming
 from experiments.stage import checkpoint_path, options, provenance
+from vitol.checkpoints import load_checkpoint
 from vitol.fitting import OWN_DRAWS
-from vitol.models import load_checkpoint
 from vitol.padl import insert_padl
 from vitol.processes import start
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from experiments.params import is_registered
+from experiments.sections import is_registered
 from experiments.stage import data_folder
 from vitol.datasets.registered import dataset_root, read_manifest
 

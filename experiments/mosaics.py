@@ -16,12 +16,13 @@ from experiments.inputs import classes
 from experiments.params import Params
 from experiments.resume import Resume, code_digest, data_digest
 from experiments.stage import checkpoint_path, package_versions, progress_bar
+from vitol.checkpoints import load_checkpoint
 from vitol.chunks import Chunks
 from vitol.class_grid import cell_scores, class_correlation, compose, without_mass
 from vitol.datasets.images import SplitImages, normalise
 from vitol.maps import Method, explain
 from vitol.methods import ABOUT, MethodName, Preset
-from vitol.models import describe_device, find_device, load_checkpoint
+from vitol.models import describe_device, find_device
 from vitol.resumption import digest
 from vitol.weight_files import file_digest
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from experiments.params import is_registered, read_params
+from experiments.params import read_params
+from experiments.sections import is_registered
 from experiments.stage import console, data_folder, options, provenance
 from vitol.datasets import mini
 from vitol.datasets.layout import Layout, needs_validation_cut, with_validation_cut

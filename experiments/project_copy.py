@@ -16,7 +16,7 @@ import sys
 from collections.abc import Mapping
 from pathlib import Path
 
-from experiments.params import is_registered
+from experiments.sections import is_registered
 from experiments.stage import RESULTS
 from vitol.datasets.registered import dataset_root, root_variable
 

@@ -14,8 +14,9 @@ from pydantic import TypeAdapter
 
 from experiments.differences import grid_differences
 from experiments.names import MAP_FILES, MODELS
-from experiments.params import Params, is_registered, read_params
+from experiments.params import Params, read_params
 from experiments.run_facts import checkpoint_digests, run_name
+from experiments.sections import is_registered
 from experiments.stage import (
     RESULTS,
     checkpoint_path,

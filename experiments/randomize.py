@@ -16,10 +16,11 @@ from experiments.stage import (
     sanity_folder,
 )
 from vitol.atomic import atomic_folder
+from vitol.checkpoints import load_checkpoint
 from vitol.datasets.images import SplitImages, normalise
 from vitol.datasets.splits import read_split
 from vitol.maps import Method
-from vitol.models import describe_device, find_device, load_checkpoint
+from vitol.models import describe_device, find_device
 from vitol.sanity import parts_of, randomization_cascade, similarity_frame
 
 

@@ -9,8 +9,9 @@ import torch
 
 from experiments.fit import fit
 from experiments.inputs import classes, images_root
-from experiments.params import Backbone, Params, read_params
+from experiments.params import Params, read_params
 from experiments.resume import resuming
+from experiments.sections import Backbone
 from experiments.stage import checkpoint_path, data_folder, options, provenance
 from vitol.batches import SharedBatches
 from vitol.cams.about import RIVALS

@@ -52,6 +52,24 @@ def with_values(text: str, values: dict[str, str]) -> str:
     return text
 
 
+def check_settings(params: Params) -> None:
+    """Refuse settings that the grid's rivals do not have: they would be found in hours, when those are trained.
+
+    Raises:
+        ParamsError: If `rivals.settings` has one; the text lists those there are.
+    """
+    # Here, because torch comes with it, which whoever else imports this module does without.
+    from vitol.cams.registry import all_settings
+
+    for backbone in params.grid.backbones:
+        for rival in params.grid.rivals:
+            network = params.network(backbone, rival)
+            try:
+                all_settings(rival, params.rivals.settings.get(network, {}).get(rival, {}))
+            except ValueError as error:
+                raise ParamsError(f"{PARAMS}, rivals.settings.{network}.{rival}: {error}") from error
+
+
 def expected(params: Params) -> Table:
     """The paper's numbers for the grid's data set and backbones."""
     table = Table("architecture", "map", "metric", "paper", "where", title_justify="left")
@@ -92,6 +110,7 @@ def main(arguments: list[str] | None = None) -> None:
     }
     text = with_values(PARAMS.read_text(encoding="utf-8"), values)
     params = check_params(text, PARAMS)
+    check_settings(params)
     with atomic_file(PARAMS) as partial:
         partial.write_text(text, encoding="utf-8")
     console.print(f"{PARAMS}: {given.dataset} with {given.backbone}; models {', '.join(params.grid.scored)}")

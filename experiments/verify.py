@@ -27,12 +27,13 @@ from experiments.params import read_params
 from experiments.resume import code_digest, resuming
 from experiments.stage import RESULTS, console, package_versions, progress_bar
 from vitol.atomic import atomic_folder
+from vitol.checkpoints import load_checkpoint
 from vitol.chunks import Chunks
 from vitol.datasets.images import SplitImages
 from vitol.datasets.register import load
 from vitol.datasets.registered import read_manifest
 from vitol.measurements import BOX_METRICS
-from vitol.models import describe_device, load_checkpoint
+from vitol.models import describe_device
 from vitol.paper import read_all_published
 from vitol.processes import start, team
 from vitol.released import convert, save_released

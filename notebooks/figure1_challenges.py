@@ -22,9 +22,9 @@ from IPython.display import Image
 
 from experiments.examples import Examples, png
 from experiments.params import read_params
+from vitol.checkpoints import load_checkpoint
 from vitol.datasets.images import SplitImages, normalise
 from vitol.maps import localization_maps
-from vitol.models import load_checkpoint
 from vitol.overlays import overlay_figure
 
 params = read_params()

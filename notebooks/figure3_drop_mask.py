@@ -23,10 +23,10 @@ from IPython.display import Image
 from experiments.examples import Examples, png
 from experiments.names import MODELS
 from experiments.params import read_params
+from vitol.checkpoints import load_checkpoint
 from vitol.datasets.images import SplitImages, normalise
 from vitol.drop_mask_figure import drop_mask_figure
 from vitol.drop_masks import block_drop_masks, patches_in_boxes
-from vitol.models import load_checkpoint
 from vitol.tokens import prefix_tokens
 
 params = read_params()

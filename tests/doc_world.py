@@ -14,7 +14,7 @@ from fakes import fake_cub, fake_ilsvrc, write_image
 from safetensors.torch import save_model
 from score_files import small_split, write_logits, write_maps, write_masks, write_metadata
 
-from vitol.models import save_checkpoint
+from vitol.checkpoints import save_checkpoint
 
 DEIT = "deit_tiny_patch16_224"
 DEPTH = 2  # of its twelve blocks, so that a page takes a moment

@@ -23,8 +23,9 @@ from test_figures import check_texts, written
 
 from experiments import ablate, ablation, project_copy
 from experiments.ablation import BY_NAME, COLUMNS, MEASURED, SETTINGS, Ablation, Cell, Setting, rows_of
-from experiments.params import Padl, read_params
+from experiments.params import read_params
 from experiments.replicates import write_replicates
+from experiments.sections import Padl
 from experiments.stage import checkpoint_path
 from vitol import ablation_figure as figure_module
 from vitol.ablation_figure import PANELS, PAPER, SINGLE, ablation_figure

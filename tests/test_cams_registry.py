@@ -15,8 +15,9 @@ from vitol.cams.about import RIVALS
 from vitol.cams.cam import CAM
 from vitol.cams.registry import METHODS, default_settings, load_localizer, start_localizer
 from vitol.cams.skeleton import Localizer
+from vitol.checkpoints import load_checkpoint, save_checkpoint
 from vitol.datasets.images import SplitImages, TrainImages
-from vitol.models import create_model, load_checkpoint, save_checkpoint, start_model
+from vitol.models import create_model, start_model
 from vitol.recipe import Recipe
 from vitol.snapshots import Snapshots
 from vitol.sources import find_source
@@ -159,7 +160,7 @@ def test_a_classifier_s_checkpoint_is_no_rival_s_and_the_reverse(checkpoint, cla
     with pytest.raises(
         CheckpointError,
         match=r"classifier\.safetensors is a checkpoint of a timm classifier \(resnet10t\), not of a rival; read it "
-        r"with vitol\.models\.load_checkpoint",
+        r"with vitol\.checkpoints\.load_checkpoint",
     ):
         load_localizer(classifier)
     for read in (load_checkpoint, lambda path: find_source(str(path))):

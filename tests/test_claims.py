@@ -16,7 +16,7 @@ from conftest import ROOT
 from experiments import claims, real, run_facts, select
 from experiments.claims import CLAIMS, FOLLOWS, V2, claim_table, paper_difference, read_run, verdict_of
 from experiments.differences import COLUMNS, pairs
-from experiments.params import read_params
+from experiments.params import ParamsError, read_params
 from vitol.cams.about import RIVALS
 from vitol.claims_figure import curves_figure
 from vitol.paper import TABLES, read_published
@@ -333,6 +333,18 @@ def test_the_command_that_makes_a_run_again_asks_for_its_grid(
         shutil.copy(ROOT / "params.yaml", tmp_path)
         select.main(told)
         assert read_params().model_dump(mode="json") == recorded
+
+
+def test_a_grid_of_rivals_with_a_setting_that_one_lacks_is_not_selected(tmp_path, monkeypatch):
+    text = (ROOT / "params.yaml").read_text().replace("acol: {neck: 192}", "acol: {neckk: 192}")
+    (tmp_path / "params.yaml").write_text(text)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(
+        ParamsError, match=r"settings\.resnet_small\.acol: neckk: no setting of acol, which has"
+    ):
+        select.main(["mini", "small", "--rivals", "acol"])
+    assert (tmp_path / "params.yaml").read_text() == text
+    select.main(["mini", "small", "--rivals", "cam"])
 
 
 def test_a_run_recorded_before_there_were_rivals_has_a_command():

@@ -12,13 +12,13 @@ import typer
 from fakes import edit, fake_cub, truncate, write_image
 from typer.testing import CliRunner, Result
 
+from vitol.checkpoints import save_checkpoint
 from vitol.cli import app
 from vitol.cli.data import Handling, LayoutName
 from vitol.cli.fetch import fetch
 from vitol.datasets import download, mini
 from vitol.datasets.register import HANDLINGS, LAYOUTS
 from vitol.methods import ABOUT, METHODS
-from vitol.models import save_checkpoint
 from vitol.photos import THRESHOLDS
 from vitol.weight_files import file_digest
 

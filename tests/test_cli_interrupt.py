@@ -13,9 +13,9 @@ from interrupting import interrupted
 from score_files import small_split, write_maps, write_metadata
 from typer.testing import CliRunner
 
+from vitol.checkpoints import save_checkpoint
 from vitol.cli import app
 from vitol.cli.console import KEPT
-from vitol.models import save_checkpoint
 
 
 @pytest.fixture(autouse=True)

@@ -10,12 +10,12 @@ from rich.progress import Progress
 from score_files import small_split, write_maps, write_metadata
 from typer.testing import CliRunner, Result
 
+from vitol.checkpoints import save_checkpoint
 from vitol.cli import app
 from vitol.cli.console import EXIT_CODES, Bars, Rate, print_json
 from vitol.datasets.layouts import LAYOUTS
 from vitol.datasets.register import register
 from vitol.methods import METHODS, PRESETS
-from vitol.models import save_checkpoint
 
 COMMANDS = [*app.registered_commands, *app.registered_groups[0].typer_instance.registered_commands]
 

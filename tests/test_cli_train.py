@@ -20,13 +20,13 @@ from safetensors.torch import load_file
 from toy import OPTIONS, toy_split
 from typer.testing import CliRunner, Result
 
+from vitol.checkpoints import load_checkpoint, save_checkpoint
 from vitol.classifier import resume_folder
 from vitol.cli import app
 from vitol.cli.train import Place, ScheduleName
 from vitol.datasets.register import register
 from vitol.datasets.splits import write_split
 from vitol.fitting import OWN_DRAWS, fit, split_digest
-from vitol.models import load_checkpoint, save_checkpoint
 from vitol.padl import POSITIONS
 from vitol.recipe import Recipe
 from vitol.schedules import SCHEDULES

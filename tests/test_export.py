@@ -12,8 +12,9 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from vitol import export as module
+from vitol.checkpoints import load_checkpoint, save_checkpoint
 from vitol.export import FILES, export
-from vitol.models import create_model, load_checkpoint, save_checkpoint
+from vitol.models import create_model
 from vitol.photo_input import read_photo
 from vitol.photos import Explainer
 from vitol.sources import find_source

@@ -16,13 +16,14 @@ from conftest import ROOT
 from PIL import Image
 
 from experiments import follow, mosaics, prepare
+from vitol.checkpoints import load_checkpoint, save_checkpoint
 from vitol.chunks import Chunks
 from vitol.class_grid import cell_scores, draw_mosaics
 from vitol.datasets import mini
 from vitol.datasets.images import SplitImages, normalise
 from vitol.datasets.splits import Split, read_split
 from vitol.maps import localization_maps
-from vitol.models import create_model, load_checkpoint, save_checkpoint
+from vitol.models import create_model
 
 COUNTS = {"train": {"plain": 8}, "val": {"plain": 8}, "test": {"plain": 24}}
 OPTIONS = {

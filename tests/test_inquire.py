@@ -21,11 +21,12 @@ from experiments.suspicions import (
     CLASSES as FEW_CLASSES,
 )
 from experiments.suspicions import NORMALISATION, SATURATION, SUSPICIONS, outcome, section
+from vitol.checkpoints import save_checkpoint
 from vitol.chunks import Chunks
 from vitol.datasets.layout import Layout
 from vitol.datasets.register import register
 from vitol.datasets.splits import Split
-from vitol.models import create_model, save_checkpoint
+from vitol.models import create_model
 from vitol.training import train
 
 OPTIONS = {"img_size": 32, "patch_size": 8, "embed_dim": 16, "depth": 7, "num_heads": 2}

@@ -5,7 +5,8 @@ import torch
 from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
-from vitol.models import create_model, load_checkpoint, save_checkpoint
+from vitol.checkpoints import load_checkpoint, save_checkpoint
+from vitol.models import create_model
 from vitol.sources import find_source, find_weights
 from vitol.weight_files import CheckpointError, file_digest
 

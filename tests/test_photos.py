@@ -15,10 +15,10 @@ from safetensors.torch import load_file, save_file
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from vitol import photo_maps, photos
+from vitol.checkpoints import load_checkpoint, save_checkpoint
 from vitol.datasets.images import MEAN, STD, normalise
 from vitol.maps import Explanation, Method, explain
 from vitol.methods import ABOUT, METHODS
-from vitol.models import load_checkpoint, save_checkpoint
 from vitol.photo_input import Preparation, find_photos, photo_sizes, read_photo
 from vitol.photo_maps import BOXES, OVERVIEW, PhotoMap, PhotoMaps
 from vitol.photos import LONGEST, THRESHOLDS, Explainer

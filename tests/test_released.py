@@ -11,7 +11,8 @@ import torch
 from safetensors.torch import load_file
 from torch.nn import functional as F
 
-from vitol.models import create_model, load_checkpoint
+from vitol.checkpoints import load_checkpoint
+from vitol.models import create_model
 from vitol.photos import Explainer
 from vitol.released import ARCHITECTURES, convert, read_plain, save_released, tensor_faults
 from vitol.weight_files import CheckpointError
@@ -293,7 +294,7 @@ def test_a_size_that_the_release_does_not_have_needs_its_architecture(tmp_path, 
 
 def test_a_failed_conversion_writes_nothing(tmp_path, release, monkeypatch):
     monkeypatch.setattr(
-        "vitol.models.save_model", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full"))
+        "vitol.checkpoints.save_model", lambda *_, **__: (_ for _ in ()).throw(OSError("disk full"))
     )
     with pytest.raises(CheckpointError, match="disk full"):
         save_released(convert(release), release, tmp_path / "out.safetensors")

@@ -395,7 +395,7 @@ def test_rivals_without_a_recipe_or_a_network_are_refused(project, tmp_path, mon
     for change, text in (
         (
             {"rivals": {"networks": {}, "settings": {}}},
-            r"rivals.networks names no described network beside 'small'",
+            r"rivals.networks names no network beside 'small' to train cam on; name",
         ),
         (
             {"datasets": {"mini": {"baseline": None, "finetune": params["datasets"]["mini"]["finetune"]}}},

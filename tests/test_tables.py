@@ -11,8 +11,9 @@ import pytest
 from conftest import ROOT
 from rich.console import Console
 
-from vitol.measurements import COLUMNS, read_scores, validate_measurements
+from vitol.measurements import COLUMNS, TOP1_METRICS, read_scores, validate_measurements
 from vitol.paper import PUBLISHED, TABLES, read_all_published, read_published
+from vitol.report.sheets import table_sheets
 from vitol.table_print import render
 from vitol.tables import Table, build_table
 
@@ -325,6 +326,22 @@ def test_rivals_that_a_table_of_the_paper_lacks_get_a_row_once_they_are_measured
     assert frame_of["architecture"].tolist()[8:10] == ["resnet_small", "resnet_small, with boxes"]
     assert frame_of[f"{MINI} MaxBoxAccV2 ours"].tolist()[8:10] == ["40.00", "55.00"]
     assert "I2C" not in build_table(3, frame(*rows), published[3]).frame["method"].tolist()
+
+
+def test_a_rival_that_names_no_class_has_none_rather_than_not_been_run(published):
+    rows = [rival(55.0, "few-shot", "Few-shot", metric=name) for name in ("GTKnownLoc", "GTKnownLocV1")]
+    table = build_table(
+        2, frame(*rows, *(score(30.0, metric=name) for name in TOP1_METRICS[:-1])), published[2]
+    )
+    ours = {
+        name: line(table, "Few-shot", "resnet_small, with boxes")[f"{MINI} {name} ours"]
+        for name in TOP1_METRICS
+    }
+    classless = dict.fromkeys(("Top1Loc", "PredictedLoc", "Top1Cls"), "no class")
+    assert ours == {"GTKnownLoc": "55.00", "GTKnownLocV1": "55.00", **classless}
+    assert "no class" in printed(table, 160)
+    [sheet] = [sheet for sheet in table_sheets(table) if sheet.part == "Top1Loc"]
+    assert "no class" in {cell.text for row in sheet.rows for cell in row.cells}
 
 
 def test_rivals_that_were_run_are_drawn_under_every_metric(published):

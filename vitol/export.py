@@ -17,7 +17,7 @@ from timm.models import save_for_hf
 from torch import nn
 
 from vitol.atomic import atomic_folder
-from vitol.models import load_checkpoint
+from vitol.checkpoints import load_checkpoint
 from vitol.photo_input import Preparation
 from vitol.sources import CONFIG, TENSORS
 from vitol.weight_files import writing
@@ -63,7 +63,7 @@ def export(checkpoint: Path, out: Path, *, force: bool = False) -> dict[str, Any
     It is written beside its place and takes it at the end.
 
     Args:
-        checkpoint: A file of `vitol.models.save_checkpoint`.
+        checkpoint: A file of `vitol.checkpoints.save_checkpoint`.
         out: The folder to write.
         force: Replace a folder of an earlier export.
 

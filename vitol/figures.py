@@ -30,7 +30,7 @@ from vitol.measurements import (
     span,
     validate_measurements,
 )
-from vitol.tables import NOT_RUN, POLICY, PRESET, Table
+from vitol.tables import POLICY, PRESET, Table
 
 MAP_COLOURS = {"AR": "#0072B2", "GAR": "#D55E00", "LRP": "#009E73"}  # told apart by colour-blind eyes
 PLAIN, QUIET = "#333333", "#8C8C8C"
@@ -101,7 +101,7 @@ def subset_figure(measurements: pd.DataFrame, dataset: str, backbone: str, path:
     header = cells["subset"] + "\nn=" + cells["n_images"].astype(str) + ", " + seeds
     cells["header"] = header + np.where(seeds == "1", " seed", " seeds")
     cells = cells.assign(group=cells["subset"], label=cells["map"], of_paper=False)
-    cells = cells.assign(paper=np.nan, dash=False, row=0)
+    cells = cells.assign(paper=np.nan, dash=False, absent="", row=0)
     cells = cells.sort_values("group", key=lambda names: names.map(subsets.index), kind="stable")
     note = f"Percent, 95% interval of a bootstrap over images; threshold policy {POLICY}, preset {PRESET}. "
     note += "Centred Gaussian and Full image see no image: what does not beat them is not localizing."
@@ -192,7 +192,7 @@ def _draw_panel(axes: Axes, entries: pd.DataFrame, crosses: pd.DataFrame) -> Non
         axes.plot(entry["paper"], y, "D", color=QUIET, markerfacecolor="white", markersize=5, zorder=2)
         axes.plot([entry["ci_low"], entry["ci_high"]], [y, y], color=colour, linewidth=1.3, zorder=3)
         axes.plot(entry["ours"], y, marker, color=colour, markersize=4.5, zorder=4)
-        text, shade = (f"{entry['ours']:.1f}", colour) if entry["seeds"] else (NOT_RUN, QUIET)
+        text, shade = (f"{entry['ours']:.1f}", colour) if entry["seeds"] else (entry["absent"], QUIET)
         axes.text(ours_at, y, text, transform=beside, color=shade, va="center")
         paper = "-" if entry["dash"] else "" if np.isnan(entry["paper"]) else f"{entry['paper']:g}"
         axes.text(paper_at, y, paper, transform=beside, color=PLAIN, ha="right", va="center")

@@ -12,9 +12,10 @@ from typing import Any
 from torch import nn
 
 from vitol.atomic import atomic_file
+from vitol.checkpoints import save_checkpoint
 from vitol.datasets.images import SplitImages, TrainImages
 from vitol.datasets.splits import Split
-from vitol.models import describe_device, save_checkpoint
+from vitol.models import describe_device
 from vitol.precision import precision_on
 from vitol.processes import team
 from vitol.recipe import Recipe

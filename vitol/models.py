@@ -1,34 +1,19 @@
-"""timm models, and checkpoints: their weights with what made them, in one file."""
+"""timm models, random or with pretrained weights, and where they compute."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import timm
 import torch
-from safetensors.torch import load_model, save_model
 from torch import nn
 
-from vitol.atomic import atomic_file
 from vitol.datasets.images import MEAN, STD
 from vitol.sources import WEIGHTS_VARIABLE, Source, find_source, find_weights
-from vitol.weight_files import (
-    RECORD,
-    CheckpointError,
-    describe_weights,
-    opened,
-    read_classifier_record,
-    writing,
-)
-
-AUXILIARY = "AuxLogits."
-"""Names of the second head that Inception-v3's files have, and that timm builds for training alone, if asked to."""
-
-_Model = TypeVar("_Model", bound=nn.Module)
+from vitol.weight_files import CheckpointError, check_names, describe_weights
 
 
 def create_model(
@@ -109,9 +94,10 @@ def create_pretrained(
             f"{path} is not a safetensors file (it does not end in .safetensors); other formats are not read"
         )
     classifier = plain()
-    shapes = _check_names(path, classifier)
+    last = _classifiers(classifier)
+    shapes = check_names(path, classifier, replaced=last)
     # timm keeps the head when the weights' class count, which it reads here, is the model's.
-    count = shapes.get(f"{_classifiers(classifier)[0]}.weight", (0,))[0]
+    count = shapes.get(f"{last[0]}.weight", (0,))[0]
     overlay = {**(config or {}), "file": str(path), "custom_load": False, "num_classes": count}
     return timm.create_model(architecture, pretrained=True, pretrained_cfg_overlay=overlay, **arguments)
 
@@ -201,112 +187,7 @@ def unfused_attention(model: nn.Module) -> Iterator[None]:
         yield
 
 
-def save_checkpoint(path: Path, model: nn.Module, record: Mapping[str, Any]) -> None:
-    """Write weights with what made them, in one file: all of it or nothing, whenever the process ends.
-
-    An earlier checkpoint stays as it was until the new one is whole on the disk. What made the weights is in the
-    file's header, and for people once more beside it as JSON.
-
-    Args:
-        path: Ends in `.safetensors`; the JSON gets the same name with `.json`.
-        model: The model; its tensors are written under timm's names.
-        record: JSON-able facts. `architecture`, `options` and `num_classes` are needed for loading.
-
-    Raises:
-        ValueError: If the record lacks one of those.
-        CheckpointError: If a file cannot be written.
-    """
-    missing = {"architecture", "options", "num_classes"} - set(record)
-    if missing:
-        raise ValueError(
-            f"the checkpoint's record lacks {', '.join(sorted(missing))}; it could not be loaded again"
-        )
-    text = json.dumps(record, indent=2, sort_keys=True, allow_nan=False) + "\n"
-    with writing(path):
-        with atomic_file(path) as partial:
-            save_model(model, str(partial), metadata={RECORD: text})
-        with atomic_file(path.with_suffix(".json")) as partial:
-            partial.write_text(text, encoding="utf-8")
-
-
-def load_checkpoint(path: Path, *, num_classes: int | None = None) -> tuple[nn.Module, dict[str, Any]]:
-    """Read a checkpoint written by `save_checkpoint`.
-
-    Args:
-        path: The safetensors file; the JSON beside it is not read.
-        num_classes: The number of classes it must have; None to accept any.
-
-    Returns:
-        The model in eval mode, on the CPU, and the record.
-
-    Raises:
-        CheckpointError: If the file is missing, damaged or no vitol checkpoint of a classifier, tensors do not fit, or
-            the class count differs.
-    """
-    record = read_classifier_record(path)
-
-    def build(count: int) -> nn.Module:
-        return create_model(record["architecture"], count, options=record["options"])
-
-    return load_into(build, path, record, num_classes=num_classes), record
-
-
-def load_into(
-    build: Callable[[int], _Model], path: Path, record: Mapping[str, Any], *, num_classes: int | None = None
-) -> _Model:
-    """Build what a checkpoint is of, and give it the checkpoint's weights.
-
-    Args:
-        build: Makes the model for a number of classes.
-        path: The safetensors file.
-        record: The file's, of `vitol.weight_files.read_record`.
-        num_classes: The number of classes it must have; None to accept any.
-
-    Returns:
-        The model in eval mode, on the CPU.
-
-    Raises:
-        CheckpointError: If the class count differs, or tensors do not fit.
-    """
-    count = int(record["num_classes"])
-    if num_classes is not None and count != num_classes:
-        raise CheckpointError(
-            f"{path} is a checkpoint of {count} classes, {num_classes} are asked for; "
-            "take the checkpoint that was trained on this data set"
-        )
-    model = build(count)
-    _check_names(path, model, classifier_too=True)
-    load_model(model, str(path))
-    return model.eval()
-
-
 def _classifiers(model: nn.Module) -> tuple[str, ...]:
     """Names of a timm model's last layers (a distilled DeiT has two)."""
     named = getattr(model, "pretrained_cfg", {}).get("classifier") or "head"
     return (named,) if isinstance(named, str) else tuple(named)
-
-
-def _check_names(path: Path, model: nn.Module, *, classifier_too: bool = False) -> dict[str, tuple[int, ...]]:
-    """Compare a file's tensor names and shapes with the model's, and return the file's shapes.
-
-    Unless `classifier_too`, the classifier may be of another shape, or missing as a whole. A head that only training
-    uses is passed over.
-    """
-    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
-    with opened(path) as file:
-        names = [name for name in file.keys() if name in wanted or not name.startswith(AUXILIARY)]
-        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
-    classifiers = () if classifier_too else _classifiers(model)
-    free = {name for name in wanted if name.rpartition(".")[0] in classifiers}
-    needed = wanted.keys() if free & shapes.keys() else wanted.keys() - free
-    faults = [f"{name} is missing" for name in sorted(needed - shapes.keys())]
-    faults += [f"{name} is not of this model" for name in sorted(shapes.keys() - wanted.keys())]
-    faults += [
-        f"{name} has shape {shapes[name]}, not {wanted[name]}"
-        for name in sorted(shapes.keys() & wanted.keys() - free)
-        if shapes[name] != wanted[name]
-    ]
-    if faults:
-        shown = "; ".join(faults[:5]) + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")
-        raise CheckpointError(f"{path} does not fit {type(model).__name__}: {shown}")
-    return shapes

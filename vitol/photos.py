@@ -21,10 +21,11 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import nn
 
+from vitol.checkpoints import load_checkpoint
 from vitol.class_names import ClassNames, imagenet_names, read_class_names
 from vitol.maps import explain as explain_batch
 from vitol.methods import Method, MethodName
-from vitol.models import create_model, find_device, load_checkpoint
+from vitol.models import create_model, find_device
 from vitol.photo_input import Preparation, find_photos, photo_sizes, read_photo
 from vitol.photo_maps import PhotoMap, PhotoMaps, Progress, check_free
 from vitol.sources import HUB, LOCAL, find_source, find_weights

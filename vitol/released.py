@@ -19,9 +19,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from vitol.checkpoints import save_checkpoint
 from vitol.class_names import imagenet_names
 from vitol.datasets.images import MEAN, STD
-from vitol.models import create_model, save_checkpoint
+from vitol.models import create_model
 from vitol.weight_files import CheckpointError, file_digest
 
 ARCHITECTURES = {

@@ -37,7 +37,7 @@ def render(table: Table) -> rich.table.Table:
                     ours = _format("{:.1f} [{:.1f}, {:.1f}]", *(entry[end] for end in ENDS))
                     ours += _format(" ±{:.1f}", entry["seed_sd"])
                     ours += _format(" ({:+.2f})", entry["difference"])
-                    texts.append(ours or f"[dim]{NOT_RUN}[/dim]")
+                    texts.append(ours or f"[dim]{entry['absent']}[/dim]")
             grid.add_row(*texts)
         grid.add_section()
     return grid

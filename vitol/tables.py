@@ -34,7 +34,7 @@ from vitol.measurements import (
 
 PUBLISHED_COLUMNS = [*COLUMNS, "method", "row", "source", "locator", "note"]
 PRESET, POLICY = "release", "oracle-per-iou"  # what made the paper's numbers
-NOT_RUN = "not run"
+NOT_RUN, NO_CLASS = "not run", "no class"  # why a number of ours is not there
 PAPER_DATASETS = {"ilsvrc": ("ImageNet", 50_000), "cub": ("CUB", 5_794)}
 PAPER_BACKBONES = {"DeiT-B": "deit_base", "DeiT-S": "deit_small"}
 # The networks of its rivals, as Tables 1 and 2 call them.
@@ -43,6 +43,7 @@ PAPER_NETWORKS = {
     **{"Inception": "inception_v3", "InceptionV3": "inception_v3"},
 }
 SHOWN_METRICS = {1: BOX_METRICS[:1], 2: TOP1_METRICS, 3: BOX_METRICS, 4: BOX_METRICS[:1]}
+_OF_CLASSIFIER = ["Top1Loc", "PredictedLoc", "Top1Cls"]  # need a class that the model names
 _CELL = ["dataset", "backbone", "n_images", "variant", "position", "map", "metric"]
 # Rows the paper lacks: method, architecture, variant, position, map. In the paper's groups they are DeiT-B's.
 _BASELINE = {name: (name, "DeiT-B", "baseline", "", name) for name in ("AR", "GAR", "LRP")}
@@ -97,7 +98,8 @@ class Table:
     `cells` has one row an entry, in the table's order. Of its line: line (from 0), row (its number in the
     paper, or 0), method, architecture, variant, position, label (its map). Of its column: group (how the
     columns' names start), header (for people, three lines), of_paper, metric. Then paper, ours, ci_low,
-    ci_high, difference in percent, NaN where there is none; dash (the paper prints "-"); seeds (0: not run).
+    ci_high, difference in percent, NaN where there is none; dash (the paper prints "-"); seeds (0: not measured);
+    absent (why not: `NOT_RUN`, or `NO_CLASS` where the method names none; else empty).
     """
 
     number: int
@@ -116,7 +118,10 @@ class Table:
                 for part in ["paper", *shown, "difference"] if column["paper"].notna().any() else shown:
                     form = "{:+.2f}" if part == "difference" else "{:.2f}"
                     text = column[part].map(form.format).mask(column[part].isna(), "")
-                    none = {"paper": (column["dash"], "-"), "ours": (column["seeds"] == 0, NOT_RUN)}
+                    none = {
+                        "paper": (column["dash"], "-"),
+                        "ours": (column["absent"] != "", column["absent"]),
+                    }
                     columns[f"{group} {metric} {part}"] = text.mask(*none[part]) if part in none else text
             if entries["of_paper"].all():
                 columns[f"{group} seeds"] = entries.groupby("line")["seeds"].agg(span)
@@ -156,6 +161,9 @@ def build_table(number: int, measurements: pd.DataFrame, published: pd.DataFrame
     cells["map"] = cells["label"].mask(cells["metric"] == "Top1Cls", "")
     cells = cells.merge(scores, how="left", on=_CELL)
     cells["seeds"] = cells["seeds"].fillna(0).astype(int)
+    cells["absent"] = cells["seeds"].map(lambda count: "" if count else NOT_RUN)
+    classless = cells["label"].isin([rival.title for rival in RIVALS.values() if rival.with_boxes])
+    cells.loc[classless & cells["metric"].isin(_OF_CLASSIFIER), "absent"] = NO_CLASS
     same = published["preset"].eq(PRESET) & published["policy"].eq(POLICY) | published["metric"].eq("Top1Cls")
     gap, unexplained = published["value"].isna(), published["note"] == ""
     printed = published.assign(of_paper=True, paper=published["value"], dash=gap & unexplained, same=same)

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from safetensors import SafetensorError, safe_open
+
+if TYPE_CHECKING:  # to read a record takes no torch
+    from torch import nn
 
 RECORD = "vitol"
 """What made a checkpoint stands under this name in the header of its file."""
 
-
 METHOD = "method"
 """In a checkpoint's record, the key of the rival that the model is; a timm classifier's record has none."""
+
+AUXILIARY = "AuxLogits."
+"""Names of the second head that Inception-v3's files have, and that timm builds for training alone, if asked to."""
 
 
 class CheckpointError(ValueError):
@@ -72,6 +77,41 @@ def read_classifier_record(path: Path) -> dict[str, Any]:
             "classifier; read it with vitol.cams.registry.load_localizer"
         )
     return record
+
+
+def check_names(path: Path, model: nn.Module, replaced: Sequence[str] = ()) -> dict[str, tuple[int, ...]]:
+    """Compare a file's tensor names and shapes with the model's.
+
+    A head that only training uses may be in the file besides.
+
+    Args:
+        path: The safetensors file.
+        model: Tells names and shapes; it may be on the meta device.
+        replaced: Layers of the model that may be of another shape in the file, or missing as a whole.
+
+    Returns:
+        The file's shapes, by name.
+
+    Raises:
+        CheckpointError: If the file is missing or no safetensors, or its tensors are not those of the model.
+    """
+    wanted = {name: tuple(tensor.shape) for name, tensor in model.state_dict().items()}
+    with opened(path) as file:
+        names = [name for name in file.keys() if name in wanted or not name.startswith(AUXILIARY)]
+        shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
+    free = {name for name in wanted if name.rpartition(".")[0] in replaced}
+    needed = wanted.keys() if free & shapes.keys() else wanted.keys() - free
+    faults = [f"{name} is missing" for name in sorted(needed - shapes.keys())]
+    faults += [f"{name} is not of this model" for name in sorted(shapes.keys() - wanted.keys())]
+    faults += [
+        f"{name} has shape {shapes[name]}, not {wanted[name]}"
+        for name in sorted(shapes.keys() & wanted.keys() - free)
+        if shapes[name] != wanted[name]
+    ]
+    if faults:
+        shown = "; ".join(faults[:5]) + (f"; and {len(faults) - 5} more" if len(faults) > 5 else "")
+        raise CheckpointError(f"{path} does not fit {type(model).__name__}: {shown}")
+    return shapes
 
 
 def file_digest(path: Path) -> str:

@@ -22,7 +22,8 @@ import torch
 from rich.table import Table
 from torch.nn import functional as F
 
-from experiments.params import Backbone, Params, read_params
+from experiments.params import Params, read_params
+from experiments.sections import Backbone
 from experiments.stage import console, progress_bar
 from vitol.datasets.images import normalise
 from vitol.models import create_model, describe_device, find_device, unfused_attention

@@ -1,7 +1,7 @@
 r"""The rivals' classes, and how one is started, saved and loaded.
 
-A rival's checkpoint is written by `vitol.models.save_checkpoint` like any other; its record has `method`, `settings`
-and `stage` besides.
+A rival's checkpoint is written by `vitol.checkpoints.save_checkpoint` like any other; its record has `method`,
+`settings` and `stage` besides.
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from vitol.cams.scm import SCM
 from vitol.cams.skeleton import Localizer
 from vitol.cams.spg import SPG
 from vitol.cams.tscam import TSCAM
-from vitol.models import load_into, start_record
+from vitol.checkpoints import load_into
+from vitol.models import start_record
 from vitol.sources import find_source, find_weights
 from vitol.weight_files import METHOD, CheckpointError, read_record
 
@@ -134,7 +135,7 @@ def start_localizer(
 
 
 def load_localizer(path: Path, num_classes: int | None = None) -> tuple[Localizer, dict[str, Any]]:
-    """Read a rival's checkpoint written by `vitol.models.save_checkpoint`.
+    """Read a rival's checkpoint written by `vitol.checkpoints.save_checkpoint`.
 
     Args:
         path: The safetensors file.
@@ -151,7 +152,7 @@ def load_localizer(path: Path, num_classes: int | None = None) -> tuple[Localize
     if METHOD not in record:
         raise CheckpointError(
             f"{path} is a checkpoint of a timm classifier ({record['architecture']}), not of a rival; read it with "
-            "vitol.models.load_checkpoint"
+            "vitol.checkpoints.load_checkpoint"
         )
     try:
         method = str(record[METHOD])

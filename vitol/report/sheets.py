@@ -14,7 +14,7 @@ import numpy as np
 
 from vitol.measurements import ENDS
 from vitol.report.contents import Cell, Column, Row, Sheet
-from vitol.tables import NOT_RUN, Table
+from vitol.tables import Table
 
 
 def number_cell(
@@ -70,8 +70,8 @@ def _entry(entry: dict[Hashable, Any], part: str) -> Cell:
     if part == "difference":
         gap = entry["difference"]
         return Cell("") if np.isnan(gap) else Cell(f"{gap:+.2f}", float(gap))
-    if not entry["seeds"]:
-        return Cell(NOT_RUN)
+    if entry["absent"]:
+        return Cell(entry["absent"])
     return number_cell(*(entry[name] for name in (*ENDS, "seed_sd")))
 
 
