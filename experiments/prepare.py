@@ -9,19 +9,13 @@ from experiments.params import read_params
 from experiments.sections import is_registered
 from experiments.stage import console, data_folder, options, provenance
 from vitol.datasets import mini
-from vitol.datasets.layout import Layout, needs_validation_cut, with_validation_cut
+from vitol.datasets.layout import needs_validation_cut, with_validation_cut
 from vitol.datasets.register import load
 from vitol.datasets.registered import read_manifest
-from vitol.datasets.splits import read_split, write_split
+from vitol.datasets.splits import read_split
+from vitol.datasets.wsol import write_wsol
 
 ARCHIVE = "mini.zip"
-
-
-def write_layout(layout: Layout, folder: Path) -> None:
-    """Write splits and class names; the images stay where they are."""
-    for name, split in layout.splits.items():
-        write_split(split, folder / name)
-    (folder / "classes.txt").write_text("".join(f"{name}\n" for name in layout.classes), encoding="utf-8")
 
 
 def main(dataset: str) -> None:
@@ -36,7 +30,7 @@ def main(dataset: str) -> None:
                     f"the objects of {dataset!r} are masks, and the tables are of boxes; score maps of it with "
                     "`vitol score --masks`"
                 )
-            write_layout(with_validation_cut(layout) if needs_validation_cut(layout) else layout, folder)
+            write_wsol(with_validation_cut(layout) if needs_validation_cut(layout) else layout, folder)
             # Its fingerprint holds the images' contents: whatever depends on the splits depends on them.
             facts["manifest"] = manifest
             (folder / "manifest.json").write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")

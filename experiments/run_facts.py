@@ -104,6 +104,8 @@ def command_of(params: dict[str, Any]) -> str:
         asked += ["--variants", *variants]
     if rivals:
         asked += ["--rivals", *([ALL] if rivals == list(RIVALS) else rivals)]
+        if any(not RIVALS[rival].transformer for rival in rivals):
+            asked += ["--network", params["rivals"]["networks"][backbone]]
     if asked:
         words = ["python -m experiments.select", dataset, backbone, *asked, "--seeds", seeds, "&& dvc repro"]
         return " ".join(words)

@@ -4,9 +4,11 @@
     python -m experiments.select ilsvrc deit_small --variants mmp --processes 8
     python -m experiments.select mini small --rivals all   # what `make rivals` does
     python -m experiments.select mini small                # back to the embedded data set
+    python -m experiments.select cub deit_base --rivals cam has --network vgg16
 
-The lines of the grid, of the seeds and of the processes are written anew, whatever stood there; the rest stays,
-comments as well. The result is checked before it replaces the file. Prints what the paper has for this cell.
+The lines of the grid, of the seeds and of the processes are written anew, whatever stood there, and that of the
+networks beside backbones where one is asked for; the rest stays, comments as well. The result is checked before it
+replaces the file. Prints what the paper has for this cell.
 """
 
 from __future__ import annotations
@@ -91,6 +93,9 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("backbone", choices=known.backbones)
     parser.add_argument("--variants", nargs="*", choices=VARIANTS, help="fine-tuned models; all if not given")
     parser.add_argument("--rivals", nargs="*", choices=(ALL, *RIVALS), default=[], help="none if not given")
+    parser.add_argument(
+        "--network", choices=known.backbones, help="beside the backbone, for convolutional rivals"
+    )
     parser.add_argument("--seeds", nargs="+", type=int, default=[0], help="0 if not given")
     parser.add_argument("--processes", type=int, default=1, help="one a GPU; 1 if not given")
     given = parser.parse_args(arguments)
@@ -108,6 +113,9 @@ def main(arguments: list[str] | None = None) -> None:
         "seeds": str(given.seeds),
         "processes": str(given.processes),
     }
+    if given.network:
+        networks = known.rivals.networks | {given.backbone: given.network}
+        values["rivals.networks"] = f"{{{', '.join(': '.join(of) for of in networks.items())}}}"
     text = with_values(PARAMS.read_text(encoding="utf-8"), values)
     params = check_params(text, PARAMS)
     check_settings(params)

@@ -300,7 +300,7 @@ ALL = ["control", "mmp", "mpm"]
             ALL,
             list(RIVALS),
             [0, 1, 2],
-            "python -m experiments.select mini small --rivals all --seeds 0 1 2 && dvc repro",
+            "python -m experiments.select mini small --rivals all --network resnet_small --seeds 0 1 2 && dvc repro",
         ),
         (
             ("tinyimagenet12", "tiny64"),
@@ -308,7 +308,7 @@ ALL = ["control", "mmp", "mpm"]
             ["ts-cam", "cam"],
             [3],
             "python -m experiments.select tinyimagenet12 tiny64 --variants control mmp --rivals ts-cam cam "
-            "--seeds 3 && dvc repro",
+            "--network resnet_tiny64 --seeds 3 && dvc repro",
         ),
         (
             ("cub20", "deit_tiny"),
@@ -333,6 +333,18 @@ def test_the_command_that_makes_a_run_again_asks_for_its_grid(
         shutil.copy(ROOT / "params.yaml", tmp_path)
         select.main(told)
         assert read_params().model_dump(mode="json") == recorded
+
+
+def test_another_network_is_put_beside_the_backbone_alone(tmp_path, monkeypatch):
+    shutil.copy(ROOT / "params.yaml", tmp_path)
+    monkeypatch.chdir(tmp_path)
+    before = read_params()
+    select.main(["cub", "deit_base", "--rivals", "cam", "--network", "vgg16"])
+    after = read_params()
+    assert after.network("deit_base", "cam") == "vgg16"
+    assert after.rivals.networks == before.rivals.networks | {"deit_base": "vgg16"}
+    command = run_facts.command_of(after.model_dump(mode="json"))
+    assert command.endswith("cub deit_base --rivals cam --network vgg16 --seeds 0 && dvc repro")
 
 
 def test_a_grid_of_rivals_with_a_setting_that_one_lacks_is_not_selected(tmp_path, monkeypatch):

@@ -8,7 +8,10 @@ from fakes import edit, fake_cub, fake_ilsvrc, fake_openimages, fake_tiny_imagen
 from typer.testing import CliRunner, Result
 
 from vitol.cli import app
+from vitol.datasets.layout import Layout
 from vitol.datasets.layouts import LAYOUTS
+from vitol.datasets.splits import make_split
+from vitol.datasets.wsol import write_wsol
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ def rows(result: Result) -> list[list[str]]:
     return [[cell.strip() for cell in line.split("│")[1:-1]] for line in lines]
 
 
-@pytest.mark.parametrize("command", ["list", "check", "show"])
+@pytest.mark.parametrize("command", ["list", "check", "show", "sample"])
 def test_help_shows_examples(command: str) -> None:
     result = run(command, "--help")
     assert result.exit_code == 0
@@ -223,6 +226,40 @@ def test_tiny_imagenet_is_registered_by_its_name(root: Path, tmp_path: Path) -> 
     result = run("register", "tiny-imagenet", fake_tiny_imagenet(tmp_path / "tiny"))
     assert result.exit_code == 0, result.output
     assert Path("registered/tiny-imagenet.json").exists()
+
+
+def test_a_sample_is_a_data_set_that_can_be_registered(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root, out = tmp_path / "wrens", tmp_path / "far" / "handful"
+    splits = {}
+    for name, count in (("train", 40), ("test", 6)):
+        ids = [f"{name}/{at}.jpg" for at in range(count)]
+        for at, image in enumerate(ids):
+            write_image(root / "images" / image, seed=at)
+        splits[name] = make_split(
+            ids, [at % 2 for at in range(count)], [(40, 30)] * count, [[(0, 0, 5, 5)]] * count
+        )
+    write_wsol(Layout(("house wren", "winter wren"), splits, root / "images"), root)
+    assert run("register", "wsol", root, "--name", "wrens").exit_code == 0
+
+    result = run("sample", "wrens", out, "--classes", 1, "--images", 1)
+    assert result.exit_code == 0, result.output
+    assert "handful: 1 of 2 classes, images 1 train, 1 val, 1 test" in result.stdout
+    assert (out / "images").is_symlink()
+    assert run("register", "wsol", out, "--name", "handful").exit_code == 0
+    manifest = json.loads(Path("registered/handful.json").read_text())
+    counts = {name: found["images"] for name, found in manifest["splits"].items()}
+    assert counts == {"train": 1, "val": 1, "test": 1} and manifest["classes"] == 1
+
+
+def test_a_sample_never_takes_the_place_of_another_nor_leaves_half_of_one(root: Path, tmp_path: Path) -> None:
+    again = run("sample", "cub", root)
+    assert again.exit_code == 1 and "exists already; give another folder, or remove it" in again.stderr
+    result = run("sample", "cub", tmp_path / "handful")
+    assert result.exit_code == 1 and "3 train images; a tenth for validation needs 10" in result.stderr
+    assert not (tmp_path / "handful").exists()
 
 
 def test_show_writes_a_picture_named_after_the_split_and_never_over_another(root: Path) -> None:

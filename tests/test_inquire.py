@@ -16,7 +16,6 @@ from fakes import write_image
 
 from experiments import bench, inquire, suspicions
 from experiments.params import read_params
-from experiments.prepare import write_layout
 from experiments.suspicions import (
     CLASSES as FEW_CLASSES,
 )
@@ -26,6 +25,7 @@ from vitol.chunks import Chunks
 from vitol.datasets.layout import Layout
 from vitol.datasets.register import register
 from vitol.datasets.splits import Split
+from vitol.datasets.wsol import write_wsol
 from vitol.models import create_model
 from vitol.training import train
 
@@ -43,7 +43,7 @@ def data_set(name: str, train: int) -> None:
                 write_image(root / "images" / image, seed=at)
             boxes = tuple(np.array([[2, 2, 10 + 25 * (at % 2), 25]]) for at in range(count))
             splits[split] = Split(ids, np.arange(count) % CLASSES, np.tile([40, 30], (count, 1)), boxes)
-    write_layout(Layout(tuple("abcd"), splits, root / "images"), root)
+    write_wsol(Layout(tuple("abcd"), splits, root / "images"), root)
     register("wsol", root, name, Path("registered"))
 
 

@@ -8,7 +8,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from vitol.cli import data_check, data_list, data_show, fetch
+from vitol.cli import data_check, data_list, data_sample, data_show, fetch
 from vitol.cli.console import errors_in_words, examples, progress_bars
 from vitol.cli.data_faults import faults_listed
 
@@ -89,6 +89,7 @@ commands.command(epilog=fetch.EXAMPLES)(fetch.fetch)
 commands.command("list", epilog=data_list.EXAMPLES)(data_list.list_datasets)
 commands.command(epilog=data_check.EXAMPLES)(data_check.check)
 commands.command(epilog=data_show.EXAMPLES)(data_show.show)
+commands.command(epilog=data_sample.EXAMPLES)(data_sample.sample)
 
 
 def show_manifest(manifest: dict[str, Any], path: Path) -> None:

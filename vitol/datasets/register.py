@@ -21,9 +21,9 @@ from vitol.datasets.inspection import Progress, inspect_images, mask_owners
 from vitol.datasets.layout import Layout, layout_faults
 from vitol.datasets.layouts import LAYOUTS
 from vitol.datasets.registered import REGISTERED, check_name, dataset_root, read_manifest
-from vitol.datasets.splits import Split, read_split, write_split
+from vitol.datasets.splits import Split, read_split
 from vitol.datasets.textfiles import read_lines
-from vitol.datasets.wsol import CLASSES
+from vitol.datasets.wsol import CLASSES, write_wsol
 
 HANDLINGS = ("stop", "clip", "drop")
 CONTENTS = "contents.txt"  # beside the splits: path,sha256 of every image and mask
@@ -92,9 +92,7 @@ def register(
         atomic_file(folder / f"{name}.root") as root_file,
         atomic_folder(folder / f"{name}.splits") as fresh,
     ):
-        for split_name, split in layout.splits.items():
-            write_split(split, fresh / split_name)
-        (fresh / CLASSES).write_text("".join(f"{label}\n" for label in layout.classes), encoding="utf-8")
+        write_wsol(layout, fresh)
         (fresh / CONTENTS).write_text(
             "".join(f"{file},{digest}\n" for file, digest in contents.items()), encoding="utf-8", newline="\n"
         )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from vitol.datasets.faults import Fault, is_below
 from vitol.datasets.layout import Layout, Scan, sound
-from vitol.datasets.splits import FILES, TRAIN, scan_split
+from vitol.datasets.splits import FILES, TRAIN, scan_split, write_split
 from vitol.datasets.textfiles import read_lines
 
 CLASSES = "classes.txt"
@@ -28,6 +28,21 @@ def read_wsol(root: Path) -> Layout:
         DatasetFaults: A ValueError with every fault of all splits.
     """
     return sound(scan_wsol(root, sized=SPLITS, opened=False))
+
+
+def write_wsol(layout: Layout, folder: Path) -> None:
+    """Write a data set's splits and class names, so that `read_wsol` gives them back; the images stay where they are.
+
+    Args:
+        layout: The data set.
+        folder: Where; it is made.
+
+    Raises:
+        ValueError: As `vitol.datasets.splits.write_split`.
+    """
+    for name, split in layout.splits.items():
+        write_split(split, folder / name)
+    (folder / CLASSES).write_text("".join(f"{name}\n" for name in layout.classes), encoding="utf-8")
 
 
 def scan_wsol(root: Path, sized: Collection[str] = SCORED, opened: bool = True) -> Scan:
