@@ -9,24 +9,23 @@ from typing import Any
 
 import pandas as pd
 
-from experiments.ablation import FIGURE, RECORD, TABLE, read_ablation
-from experiments.run_facts import same_checkpoints
+from experiments.ablation import BY_NAME, FIGURE, RECORD, TABLE, read_ablation
+from experiments.run_facts import made_on, same_checkpoints
 from experiments.summary import markdown, signed
 from vitol.bootstrap import side_of_zero
 
 INTRODUCTION = """\
 ## Ablations of p-ADL
 
-Settings of p-ADL at MMp unless the name says otherwise, each fine-tuned like the others from the same baseline
-(`make ablation`). Differences to the control in points, of the maps in MaxBoxAccV2 (`oracle-per-iou`), with 95%
+Settings of p-ADL at MMp unless the name says otherwise, each fine-tuned like the others from the same baseline.
+Differences to the control in points, of the maps in MaxBoxAccV2 (`oracle-per-iou`), with 95%
 intervals over images; bold where the interval leaves out 0, as one in twenty does by chance. A setting and the
 control are two trainings, and the interval does not say what others would change: with one seed bold is no verdict.
 """
 # By whether the control that settings were compared with is that of the run.
 OTHER_CONTROL = {
     True: "",
-    False: "**These settings were compared with another training of the control than that of the run above**; "
-    "`python -m experiments.ablate {cell}` measures them anew.",
+    False: "**These settings were compared with another training of the control than that of the run above.**",
     None: "Whether these settings were compared with the run's own training of the control is not on record.",
 }
 
@@ -50,13 +49,28 @@ def ablation_parts(
         name = "-".join(("ablation", *cell))
         if not (folder / name / TABLE).is_file():
             continue
-        parts += [f"### {names[run]}", ablation_table(read_ablation(folder / name / TABLE))]
         made = json.loads((folder / name / RECORD).read_text(encoding="utf-8"))
+        parts += [
+            f"### {names[run]}",
+            ablation_table(read_ablation(folder / name / TABLE)),
+            origin(cell, made),
+        ]
         if note := OTHER_CONTROL[same_checkpoints(made, records[run])]:
-            parts.append(note.format(cell=" ".join(cell)))
+            parts.append(note)
         if (folder / name / FIGURE).is_file():  # drawn when all settings are done
             parts.append(f"![Ablations]({name}/{FIGURE})")
     return parts
+
+
+def origin(cell: tuple[str, str], made: dict[str, Any]) -> str:
+    """What made the settings of a record, and the command that makes them again."""
+    stages = [stage for setting in made["settings"].values() for stage in setting["stages"].values()]
+    device, hours, commits = made_on(stages)
+    settings = [name for name in BY_NAME if name in made["settings"]]
+    command = f"make ablation DATASET={cell[0]} BACKBONE={cell[1]}"
+    if len(settings) < len(BY_NAME):
+        command = f"python -m experiments.ablate {' '.join(cell)} --settings {' '.join(settings)}"
+    return f"{device}; {hours} hours; commit {commits}; again by `{command}`."
 
 
 def ablation_table(frame: pd.DataFrame) -> str:

@@ -77,7 +77,7 @@ def cell_of(run: str, record: dict[str, Any]) -> tuple[str, str]:
 
 def run_facts(record: dict[str, Any]) -> tuple[str, ...]:
     """What made a run, from its provenance.json."""
-    params, stages = record["params"], record["stages"]
+    params = record["params"]
     (dataset,) = params["grid"]["datasets"]
     counts = record.get("images", {}).get(dataset, {})
     images = " / ".join(str(counts.get(name, "-")) for name in ("train", "val", "test"))
@@ -86,12 +86,17 @@ def run_facts(record: dict[str, Any]) -> tuple[str, ...]:
         f"{recipe['epochs']} x {recipe['batch_size']}" if recipe else "none"
         for recipe in (recipes["baseline"], recipes["finetune"])
     )
-    devices = sorted({device for stage in stages.values() for device in devices_of(stage)})
-    hours = sum(stage["wall_seconds"] for stage in stages.values()) / 3600
-    commits = sorted({stage["commit"][:7] for stage in stages.values()})
     seeds = " ".join(map(str, params["seeds"]))
     again = f"`{command_of(params)}`"
-    return images, seeds, training, "; ".join(devices), f"{hours:.1f}", " ".join(commits), again
+    return images, seeds, training, *made_on(list(record["stages"].values())), again
+
+
+def made_on(stages: Sequence[dict[str, Any]]) -> tuple[str, str, str]:
+    """The devices, hours and commits of some stages' records, each in words."""
+    devices = sorted({device for stage in stages for device in devices_of(stage)})
+    hours = sum(stage["wall_seconds"] for stage in stages) / 3600
+    commits = sorted({stage["commit"][:7] for stage in stages})
+    return "; ".join(devices), f"{hours:.1f}", " ".join(commits)
 
 
 def command_of(params: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ import pytest
 from conftest import ROOT
 
 from experiments import claims, real, run_facts, select
+from experiments.ablation import BY_NAME
 from experiments.claims import CLAIMS, FOLLOWS, V2, claim_table, paper_difference, read_run, verdict_of
 from experiments.differences import COLUMNS, pairs
 from experiments.params import ParamsError, read_params
@@ -212,10 +213,13 @@ def test_ablations_stand_on_the_page_of_the_run_that_they_are_of(tmp_path):
     (tmp_path / f"ablation-{RUN}").mkdir()
     pd.DataFrame(rows).to_csv(tmp_path / f"ablation-{RUN}" / "ablation.csv", index=False)
     record = tmp_path / f"ablation-{RUN}" / "provenance.json"
-    record.write_text("{}")
-    assert len(page.ablations()) == 3  # the picture comes when all settings are done
+    stage = {"commit": "0123456789ab", "wall_seconds": 1800, "device": "an abacus"}
+    setting = {"stages": {"finetune": stage, "explain": stage}}
+    made = {"settings": {"mpm": setting, "alpha0": setting}}
+    record.write_text(json.dumps(made))
+    assert len(page.ablations()) == 4  # the picture comes when all settings are done
     (tmp_path / f"ablation-{RUN}" / "ablation.png").touch()
-    heading, table, note, picture = page.ablations()
+    heading, table, origin, note, picture = page.ablations()
     assert heading == "### CUB-20, deit_tiny" and f"ablation-{RUN}/ablation.png" in picture
     assert table.splitlines()[0] == "| setting | seeds | AR | Top1Cls |"
     plain, bold = "+1.0 [-0.5, +2.5]", "**+2.0 [+0.5, +3.5]**"
@@ -223,14 +227,19 @@ def test_ablations_stand_on_the_page_of_the_run_that_they_are_of(tmp_path):
         f"| `alpha0` | 3 | {plain} | {plain} |",
         f"| `mpm` | 3 | {bold} | {bold} |",
     ]
-    assert all(part in page.text() for part in (heading, table, note, picture))
+    assert origin == (
+        "an abacus; 2.0 hours; commit 0123456; again by "
+        "`python -m experiments.ablate cub20 deit_tiny --settings alpha0 mpm`."
+    )
+    assert all(part in page.text() for part in (heading, table, origin, note, picture))
     assert note.startswith("Whether these settings were compared with the run's own training")
-    record.write_text('{"checkpoints": {"control-seed0": "a"}}')
+    record.write_text(json.dumps(made | {"checkpoints": {"control-seed0": "a"}}))
     page.records[RUN]["checkpoints"] = {"control-seed0": "b", "mmp-seed0": "c"}
-    assert "**These settings were compared with another training of the control" in page.ablations()[2]
-    assert "`python -m experiments.ablate cub20 deit_tiny`" in page.ablations()[2]
+    assert "**These settings were compared with another training of the control" in page.ablations()[3]
     page.records[RUN]["checkpoints"]["control-seed0"] = "a"
-    assert page.ablations() == [heading, table, picture]
+    assert page.ablations() == [heading, table, origin, picture]
+    record.write_text(json.dumps(made | {"settings": {name: setting for name in BY_NAME}}))
+    assert page.ablations()[2].endswith("again by `make ablation DATASET=cub20 BACKBONE=deit_tiny`.")
 
 
 def test_the_page_says_of_which_games_the_checkpoints_are_not_on_record(tmp_path):
