@@ -45,7 +45,7 @@ def write_world(folder: Path) -> Path:
     write_maps(folder / "maps/gar-val", val)
     write_masks(folder / "masks", test)
     write_logits(folder / "logits.npy", test)
-    fake_cub(folder / "data/CUB_200_2011")
+    fake_cub(folder / "data/CUB_200_2011", birds())
     fake_ilsvrc(folder / "data/ILSVRC")
     write_birds(folder / "data/birds")
     (folder / "results").mkdir()
@@ -59,6 +59,15 @@ def write_world(folder: Path) -> Path:
     released = timm.create_model(DEIT, num_classes=RELEASED_CLASSES)
     torch.save({"state_dict": released.state_dict()}, folder / "ViTOL_base.pth.tar")
     return folder
+
+
+def birds(classes: int = 4, train: int = 30, test: int = 2) -> list[tuple[int, int, int, str, str]]:
+    """Images for `fake_cub`, enough of them that a tenth held out for validation has every class."""
+    places = [(label, at) for label in range(1, classes + 1) for at in range(train + test)]
+    return [
+        (number, label, int(at < train), f"{label:03}.Bird/{at}.jpg", "5 5 30 20")
+        for number, (label, at) in enumerate(places, start=1)
+    ]
 
 
 def write_birds(root: Path) -> None:

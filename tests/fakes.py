@@ -28,19 +28,20 @@ def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
 
-def fake_cub(root: Path) -> Path:
-    """Two classes, 4 and 17, with three train and two test images."""
+def fake_cub(root: Path, images: Sequence[tuple[int, int, int, str, str]] = CUB_IMAGES) -> Path:
+    """Two classes, 4 and 17, with three train and two test images, unless others are given."""
+    names = dict.fromkeys((label, path.split("/")[0]) for _, label, _, path, _ in images)
     tables = {
-        "classes.txt": ["4 004.Ani", "17 017.Cardinal"],
-        "images.txt": [f"{n} {path}" for n, _, _, path, _ in CUB_IMAGES],
-        "image_class_labels.txt": [f"{n} {label}" for n, label, _, _, _ in CUB_IMAGES],
-        "train_test_split.txt": [f"{n} {train}" for n, _, train, _, _ in CUB_IMAGES],
-        "bounding_boxes.txt": [f"{n} {box}" for n, _, _, _, box in CUB_IMAGES],
+        "classes.txt": [f"{label} {name}" for label, name in names],
+        "images.txt": [f"{n} {path}" for n, _, _, path, _ in images],
+        "image_class_labels.txt": [f"{n} {label}" for n, label, _, _, _ in images],
+        "train_test_split.txt": [f"{n} {train}" for n, _, train, _, _ in images],
+        "bounding_boxes.txt": [f"{n} {box}" for n, _, _, _, box in images],
     }
     root.mkdir(parents=True)
     for name, lines in tables.items():
         (root / name).write_text("\n".join(lines))
-    for number, _, _, path, _ in CUB_IMAGES:
+    for number, _, _, path, _ in images:
         write_image(root / "images" / path, seed=number)
     return root
 
