@@ -23,7 +23,7 @@ from vitol.resumption import digest, weights_digest
 from vitol.snapshots import Position, Snapshots
 from vitol.training import EpochRecord, Objective, Progress, cross_entropy, train
 from vitol.weight_files import writing
-from vitol.wording import percent
+from vitol.wording import images_a_second, percent
 
 OWN_DRAWS = 1_000_000
 """Added to the run's seed where fine-tuning draws order, crops, dropout and p-ADL: with the seed itself, which the
@@ -172,7 +172,7 @@ def epoch_in_words(epoch: EpochRecord, epochs: int, rate: float) -> str:
     """
     return (
         f"epoch {epoch.epoch:>{len(str(epochs))}}/{epochs}  loss {epoch.train_loss:.3f}  "
-        f"train top-1 {percent(epoch.train_top1)}  val top-1 {percent(epoch.val_top1)}  {rate:.0f} images/s"
+        f"train top-1 {percent(epoch.train_top1)}  val top-1 {percent(epoch.val_top1)}  {images_a_second(rate)}"
     )
 
 

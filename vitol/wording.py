@@ -17,3 +17,12 @@ def percent(value: float | None) -> str:
     ('12.3%', '-')
     """
     return "-" if value is None else f"{value:.1f}%"
+
+
+def images_a_second(rate: float) -> str:
+    """A rate; slow ones with a decimal.
+
+    >>> images_a_second(1234.5), images_a_second(0.31)
+    ('1,234 images/s', '0.3 images/s')
+    """
+    return f"{rate:,.{0 if rate >= 10 else 1}f} images/s"

@@ -20,6 +20,8 @@ from rich.progress import (
 from rich.text import Text
 from typer.core import TyperGroup
 
+from vitol.wording import images_a_second
+
 # What every command ends with; 2, wrong usage, is Typer's own.
 FAULT, INTERRUPTED = 1, 130
 EXIT_CODES = "Exit codes: 0 done, 1 the input has faults, 2 wrong usage, 130 interrupted (Ctrl-C)."
@@ -48,7 +50,7 @@ class Rate(ProgressColumn):
         seconds = task.finished_time or task.elapsed
         done = task.completed - task.fields["before"]
         rate = done / seconds if seconds else 0
-        return Text(f"{rate:,.{0 if rate >= 10 else 1}f} images/s", style="progress.data.speed")
+        return Text(images_a_second(rate), style="progress.data.speed")
 
 
 class Bars:
