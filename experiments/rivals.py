@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from experiments.claims import PAPER_BACKBONE, verdict_of
+from experiments.claims import PAPER_BACKBONE
 from experiments.differences import Side, challengers
 from experiments.names import METHODS, MODELS, classifies, named, with_boxes
 from experiments.params import read_params
@@ -19,6 +19,7 @@ from experiments.run_facts import cell_of, read_record
 from experiments.stage import console
 from experiments.summary import markdown, signed
 from experiments.tabulate import COMMITTED
+from experiments.verdicts import verdict_of
 from vitol.atomic import atomic_file
 from vitol.cams.about import RIVALS
 from vitol.measurements import ENDS, FLOORS, GAUSSIAN, mean_over_seeds, read_scores

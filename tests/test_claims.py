@@ -15,9 +15,10 @@ from conftest import ROOT
 
 from experiments import claims, real, run_facts, select
 from experiments.ablation import BY_NAME
-from experiments.claims import CLAIMS, FOLLOWS, V2, claim_table, paper_difference, read_run, verdict_of
+from experiments.claims import CLAIMS, FOLLOWS, V2, claim_table, paper_difference, read_run
 from experiments.differences import COLUMNS, pairs
 from experiments.params import ParamsError, read_params
+from experiments.verdicts import verdict_of
 from vitol.cams.about import RIVALS
 from vitol.claims_figure import curves_figure
 from vitol.paper import TABLES, read_published
