@@ -35,16 +35,16 @@ class Side(NamedTuple):
 
 
 def challengers(models: Sequence[str]) -> list[Side]:
-    """What every rival stands against: the paper's two methods with p-ADL, and without it.
+    """What every rival stands against: the paper's maps with p-ADL, and without it.
 
     Without it they are of the control, which was trained for as many epochs as the rivals; of the baseline where the
     models have no control.
 
-    >>> challengers(["baseline"])
-    [Side(model='baseline', map='GAR'), Side(model='baseline', map='LRP')]
+    >>> [side.map for side in challengers(["baseline"])]
+    ['AR', 'GAR', 'LRP']
     """
     without = "control" if "control" in models else "baseline"
-    return [Side(model, name) for model in ("mmp", without) if model in models for name in ("GAR", "LRP")]
+    return [Side(model, name) for model in ("mmp", without) if model in models for name in METHODS]
 
 
 def pairs(models: list[str]) -> Iterator[tuple[Side, Side]]:

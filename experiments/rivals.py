@@ -2,7 +2,8 @@
 
     python -m experiments.rivals
 
-Every number on the page comes from a committed CSV of a run with rivals, or from the paper's tables.
+Every number on the page comes from a committed CSV of a run with rivals, or from the paper's tables. Beside it goes a
+picture of each run, rivals-RUN.png.
 """
 
 from __future__ import annotations
@@ -22,8 +23,11 @@ from experiments.tabulate import COMMITTED
 from experiments.verdicts import verdict_of
 from vitol.atomic import atomic_file
 from vitol.cams.about import RIVALS
+from vitol.claims_figure import MODEL_COLOURS
+from vitol.figures import PLAIN
 from vitol.measurements import ENDS, FLOORS, GAUSSIAN, mean_over_seeds, read_scores
 from vitol.paper import read_published
+from vitol.ranking_figure import ranking_figure
 from vitol.readings import ORACLE_PER_IOU, VALIDATION
 from vitol.tables import NOT_RUN, PAPER_DATASETS, PRESET
 
@@ -32,6 +36,15 @@ HEADLINE = "MaxBoxAccV2"
 KEYS = ["subset", "backbone", "variant", "position", "map", "metric", "policy"]
 # The paper's numbers of rivals: table and metric.
 PRINTED = ((1, HEADLINE), (2, "GTKnownLoc"), (2, "Top1Loc"))
+# In the picture, by kind of method; ours have their model's.
+CONVOLUTIONAL, TRANSFORMER, ON_BOXES, BLIND = (
+    "convolutional",
+    "transformer",
+    "trained on boxes",
+    "sees no image",
+)
+COLOURS = {f"ours, {MODELS[model].title}": colour for model, colour in MODEL_COLOURS.items()}
+COLOURS |= {CONVOLUTIONAL: PLAIN, TRANSFORMER: "#CC79A7", ON_BOXES: "#B58900", BLIND: "#8C8C8C"}
 
 INTRODUCTION = """\
 # The rivals of Tables 1 and 2, measured
@@ -128,6 +141,47 @@ class Run:
         )
         return {str(title): int(rank) for title, rank in values.rank(ascending=False, method="min").items()}
 
+    def best_first(self) -> dict[str, pd.Series]:
+        """The headline measurement of every entry that has one, the best first."""
+        found = {title: self.score(entry, HEADLINE, ORACLE_PER_IOU) for title, entry in self.entries.items()}
+        there = {title: row for title, row in found.items() if row is not None}
+        return dict(sorted(there.items(), key=lambda item: float(item[1]["ours"]), reverse=True))
+
+    def kind(self, title: str) -> str:
+        """Of an entry, one of `COLOURS`."""
+        model = self.entries[title].model
+        if title in FLOORS.values():
+            return BLIND
+        if model in MODELS:
+            return f"ours, {MODELS[model].title}"
+        return ON_BOXES if with_boxes(model) else TRANSFORMER if RIVALS[model].transformer else CONVOLUTIONAL
+
+    def picture(self, path: Path) -> None:
+        """Draw what `measured` lists: the headline under both policies, and the ranks."""
+        ranks = {policy: self.ranks(policy) for policy in (ORACLE_PER_IOU, VALIDATION)}
+        rows = []
+        for title in self.best_first():
+            entry = self.entries[title]
+            for policy in (ORACLE_PER_IOU,) if with_boxes(entry.model) else ranks:
+                row = self.score(entry, HEADLINE, policy)
+                if row is not None:
+                    rank = ranks[policy].get(title, float("nan"))
+                    rows.append((title, self.kind(title), policy, *row[ENDS], rank))
+        ranking_figure(
+            pd.DataFrame(rows, columns=["line", "kind", "policy", "value", "ci_low", "ci_high", "rank"]),
+            COLOURS,
+            path,
+            title=f"{self.name}: maps of ours and of rivals, {self.counts()}",
+            axis=f"{HEADLINE}, percent",
+            note="95% intervals of a bootstrap over images, means over seeds; thresholds chosen on the images that are "
+            f"scored ({ORACLE_PER_IOU}) and on the validation split ({VALIDATION}). Ranks are among methods that learn "
+            "from image labels alone.",
+        )
+
+    def counts(self) -> str:
+        """How many images and seeds."""
+        return f"{self.n_images} test images, {self.seeds} seed{'s' * (self.seeds != 1)}"
+
     def measured(self) -> str:
         """A line a method, the best first: its numbers under two policies, and its ranks."""
         oracle, validation = self.ranks(ORACLE_PER_IOU), self.ranks(VALIDATION)
@@ -135,15 +189,7 @@ class Run:
         header += ("GT-known Loc", "Top-1 Loc", "Top-1 Cls")
         lines: list[tuple[str, ...]] = [header, ("---",) * len(header)]
 
-        def height(title: str) -> float:
-            row = self.score(self.entries[title], HEADLINE, ORACLE_PER_IOU)
-            return float("-inf") if row is None else float(row["ours"])
-
-        for title in sorted(self.entries, key=height, reverse=True):
-            entry = self.entries[title]
-            row = self.score(entry, HEADLINE, ORACLE_PER_IOU)
-            if row is None:
-                continue
+        for title, row in self.best_first().items():
             more = (("GTKnownLoc", ORACLE_PER_IOU), ("Top1Loc", ORACLE_PER_IOU), ("Top1Cls", ""))
             lines.append(
                 (
@@ -241,8 +287,8 @@ class Run:
 
     def section(self) -> str:
         """All of the run."""
-        seeds = f"{self.seeds} seed{'s' * (self.seeds != 1)}"
-        parts = [f"## {self.name}: {self.n_images} test images, {seeds}", MEASURED, self.measured()]
+        picture = f"![{self.name}: maps by {HEADLINE}, the best first](rivals-{self.name}.png)"
+        parts = [f"## {self.name}: {self.counts()}", MEASURED, self.measured(), picture]
         blocks = [(f"Table {table}, {metric}:", self.borrowed(table, metric)) for table, metric in PRINTED]
         if blocks := [block for block in blocks if block[1]]:
             parts += ["### Against the borrowed numbers", BORROWED.format(backbone=PAPER_BACKBONE)]
@@ -262,8 +308,8 @@ def number(row: pd.Series | None) -> str:
     return f"{value:.1f} [{low:.1f}, {high:.1f}]{spread}"
 
 
-def page(folder: Path, runs: list[str]) -> str:
-    """The page of the committed runs that have rivals.
+def runs_with_rivals(folder: Path, runs: list[str]) -> list[Run]:
+    """Those of the committed runs that have rivals.
 
     Args:
         folder: experiments/results.
@@ -278,15 +324,22 @@ def page(folder: Path, runs: list[str]) -> str:
             f"none of the committed runs {', '.join(runs)} has rivals; run `make rivals` and "
             "`python -m experiments.publish mini` first"
         )
-    return "\n\n".join([INTRODUCTION.rstrip("\n"), *(run.section() for run in found)]) + "\n"
+    return found
+
+
+def page(runs: list[Run]) -> str:
+    """The page of these runs."""
+    return "\n\n".join([INTRODUCTION.rstrip("\n"), *(run.section() for run in runs)]) + "\n"
 
 
 def main() -> None:
-    """Write the page."""
-    text = page(COMMITTED, read_params().committed)
+    """Write the page and its pictures."""
+    runs = runs_with_rivals(COMMITTED, read_params().committed)
+    for run in runs:
+        run.picture(COMMITTED / f"rivals-{run.name}.png")
     with atomic_file(PAGE) as partial:
-        partial.write_text(text, encoding="utf-8")
-    console.print(f"{PAGE} is written")
+        partial.write_text(page(runs), encoding="utf-8")
+    console.print(f"{PAGE}, with a picture of each run beside it")
 
 
 if __name__ == "__main__":

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from conftest import ROOT
 from toy import RECIPE
 
 from experiments import (
@@ -141,7 +142,7 @@ def test_ours_and_rivals_are_compared_in_pairs(ran):
     sides = set(frame[["model_a", "map_a", "model_b", "map_b"]].itertuples(index=False, name=None))
     assert ("cam", "CAM", "cam", "Gaussian") in sides
     ours = {(model, name) for model, name, *rival in sides if rival == ["cam", "CAM"]}
-    assert ours == {(model, name) for model in ("mmp", "control") for name in ("GAR", "LRP")}
+    assert ours == {(model, name) for model in ("mmp", "control") for name in ("AR", "GAR", "LRP")}
     assert ("mmp", "", "ts-cam", "") in sides and ("mmp", "", "few-shot", "") not in sides
     row = frame.query("model_a == 'mmp' and map_a == 'LRP' and model_b == 'cam'").query(differences.SHOWN)
     values = read_scores(ran / "results/measurements.csv").query(
@@ -153,9 +154,10 @@ def test_ours_and_rivals_are_compared_in_pairs(ran):
 
 
 def test_rivals_stand_against_what_was_trained_for_as_long_without_padl():
-    assert challengers(["baseline", "control", "mpm"]) == [("control", "GAR"), ("control", "LRP")]
-    assert challengers(["baseline", "mmp"])[2:] == challengers(["baseline"])
-    assert challengers(["baseline"]) == [("baseline", "GAR"), ("baseline", "LRP")]
+    names = ("AR", "GAR", "LRP")
+    assert challengers(["baseline", "control", "mpm"]) == [("control", name) for name in names]
+    assert challengers(["baseline", "mmp"])[3:] == challengers(["baseline"])
+    assert challengers(["baseline"]) == [("baseline", name) for name in names]
 
 
 def test_the_explorer_shows_the_rivals_maps(ran):
@@ -226,7 +228,7 @@ def test_what_two_committed_runs_share_stands_in_once(ran, monkeypatch):
 
 
 def test_the_page_of_rivals_says_what_the_csv_says(ran):
-    text = rivals.page(ran / "experiments/results", ["mini"])
+    text = rivals.page(rivals.runs_with_rivals(ran / "experiments/results", ["mini"]))
     frame = read_scores(ran / "experiments/results/mini/measurements.csv").query(
         "subset == 'all' and metric == 'MaxBoxAccV2' and variant == 'cam' and map == 'CAM'"
     )
@@ -242,6 +244,43 @@ def test_the_page_of_rivals_says_what_the_csv_says(ran):
     assert cells[3:6] == ["", "", ""] and cells[7:] == ["", ""] and "" not in cells[:3]
     assert "| GAR, control | small |" in text and "| GAR, p-ADL MMp | small |" in text
     assert "baseline" not in text.partition("## mini")[2]
+
+
+def test_the_picture_has_what_the_first_table_has(ran, run, monkeypatch):
+    frames = []
+    monkeypatch.setattr(rivals, "ranking_figure", lambda scores, *others, **texts: frames.append(scores))
+    run.picture(Path("unused.png"))
+    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in run.measured().splitlines()[2:]]
+    assert list(dict.fromkeys(frames[0]["line"])) == [line[0] for line in cells]
+    drawn = frames[0].set_index(["line", "policy"])
+    for line, _, oracle, rank, validation, validation_rank, *_ in cells:
+        pairs = [("oracle-per-iou", oracle, rank), ("validation", validation, validation_rank)]
+        for policy, number, place in (pair for pair in pairs if pair[1]):
+            mark = drawn.loc[line, policy]
+            assert number.startswith(f"{mark['value']:.1f} [{mark['ci_low']:.1f}, {mark['ci_high']:.1f}]")
+            assert place == ("" if np.isnan(mark["rank"]) else f"{mark['rank']:.0f}")
+    kinds = frames[0].drop_duplicates("line").set_index("line")["kind"]
+    assert kinds["GAR, control"] == "ours, control" and kinds["CAM"] == "convolutional"
+    assert kinds["TS-CAM"] == "transformer" and kinds["Few-shot"] == "trained on boxes"
+    assert kinds["Full image"] == "sees no image"
+
+
+def test_the_committed_page_is_of_the_committed_runs():
+    folder = ROOT / "experiments" / "results"
+    runs = rivals.runs_with_rivals(folder, read_params(ROOT / "params.yaml").committed)
+    assert (folder / "rivals.md").read_text(encoding="utf-8") == rivals.page(runs)
+    assert all((folder / f"rivals-{run.name}.png").is_file() for run in runs)
+
+
+def test_the_page_is_written_with_its_pictures(ran, monkeypatch):
+    monkeypatch.chdir(ran)
+    params = read_params().model_copy(update={"committed": ["mini"]})
+    monkeypatch.setattr(rivals, "read_params", lambda: params)
+    rivals.main()
+    (picture,) = re.findall(r"!\[.*\]\((.*\.png)\)", rivals.PAGE.read_text(encoding="utf-8"))
+    first = rivals.PAGE.with_name(picture).read_bytes()
+    rivals.main()
+    assert rivals.PAGE.with_name(picture).read_bytes() == first
 
 
 def test_the_page_has_the_borrowed_numbers_of_both_tables(run):
@@ -296,7 +335,7 @@ def test_the_floors_stand_on_the_page_of_a_run_without_padl(ran, tmp_path):
     record["params"]["grid"] |= {"variants": [], "models": ["baseline"]}
     (folder / "provenance.json").write_text(json.dumps(record))
     value = gaussian.query("metric == 'MaxBoxAccV2' and policy == 'oracle-per-iou'")["value"].iloc[0]
-    text = rivals.page(tmp_path, ["mini"])
+    text = rivals.page(rivals.runs_with_rivals(tmp_path, ["mini"]))
     assert f"| Centred Gaussian |  | {value:.1f} [" in text and "| GAR, baseline | small |" in text
 
 
@@ -306,7 +345,7 @@ def test_a_run_of_several_data_sets_is_refused(ran, tmp_path):
     record["params"]["grid"]["datasets"]["cub20"] = "registered/cub20.json"
     (folder / "provenance.json").write_text(json.dumps(record))
     with pytest.raises(ValueError, match="needed: one data set with one backbone"):
-        rivals.page(tmp_path, ["mini"])
+        rivals.page(rivals.runs_with_rivals(tmp_path, ["mini"]))
 
 
 def test_the_page_of_the_papers_claims_leaves_the_rivals_out(ran, monkeypatch):
@@ -359,7 +398,7 @@ def test_a_page_without_rivals_is_refused(tmp_path):
     grid = {"datasets": {"mini": "data/mini"}, "backbones": ["small"], "models": ["baseline"]}
     (folder / "provenance.json").write_text(json.dumps({"params": {"grid": grid}}))
     with pytest.raises(ValueError, match=r"none of the committed runs none has rivals; run `make rivals`"):
-        rivals.page(tmp_path, ["none"])
+        rivals.runs_with_rivals(tmp_path, ["none"])
 
 
 def test_fewer_images_get_as_many_steps():
