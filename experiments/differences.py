@@ -19,6 +19,8 @@ from vitol.measurements import GAUSSIAN
 
 METRICS = ("MaxBoxAccV2", "GTKnownLoc", "GTKnownLocV1", "Top1Loc", "Top1Cls")
 MAP_PAIRS = (("GAR", "AR"), ("LRP", "AR"), ("LRP", "GAR"), *((name, GAUSSIAN) for name in METHODS))
+# What [8] asks of every rival: whether it is better than plain CAM.
+PLAIN_RIVAL = "cam"
 MODEL_PAIRS = (("control", "baseline"), ("mmp", "control"), ("mpm", "control"), ("mmp", "mpm"))
 COLUMNS = [
     *("dataset", "backbone", "subset", "metric", "policy", "model_a", "map_a", "model_b", "map_b"),
@@ -61,6 +63,8 @@ def pairs(models: list[str]) -> Iterator[tuple[Side, Side]]:
         if "mmp" in models:
             yield Side("mmp", ""), Side(rival, "")
         yield Side(rival, own), Side(rival, GAUSSIAN)
+        if rival != PLAIN_RIVAL and PLAIN_RIVAL in models:
+            yield Side(rival, own), Side(PLAIN_RIVAL, *map_names(PLAIN_RIVAL))
 
 
 def grid_differences(params: Params) -> pd.DataFrame:
@@ -115,6 +119,8 @@ def render_differences(differences: pd.DataFrame) -> Table:
             name = f"{map_a} - {map_b} ({named(model_a).title})"
         elif map_a == map_b:
             name = f"{named(model_a).title} - {named(model_b).title} ({map_a})"
+        elif model_a not in MODELS:  # two rivals, whose maps are called as they are
+            name = f"{map_a} - {map_b}"
         else:
             name = f"{map_a} ({named(model_a).title}) - {map_b}"
         table.add_row(name, *(cell_of(rows, run) for run in runs))

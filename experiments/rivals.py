@@ -13,7 +13,7 @@ from pathlib import Path
 import pandas as pd
 
 from experiments.claims import PAPER_BACKBONE
-from experiments.differences import Side, challengers
+from experiments.differences import PLAIN_RIVAL, Side, challengers
 from experiments.names import METHODS, MODELS, classifies, named, with_boxes
 from experiments.params import read_params
 from experiments.run_facts import cell_of, read_record
@@ -76,7 +76,8 @@ Paired differences in MaxBoxAccV2, points: ours minus the rival, on the same ima
 their mean, ± the standard deviation of the seeds' differences. **Bold** where both the interval over images, which is
 printed, and that interval widened by the seeds' (Student's t of the mean over seeds) leave out 0. Ours and a rival are
 two trainings: where there is one seed of each, *one training* stands behind an interval that leaves out 0. The last
-column is the rival minus the centred Gaussian, which sees no image.
+columns are the rival minus CAM, which all convolutional ones set out to better, and minus the centred Gaussian, which
+sees no image.
 """
 SUBSETS = "MaxBoxAccV2 (`oracle-per-iou`) on each subset of the test split.\n"
 
@@ -253,17 +254,21 @@ class Run:
     def paired(self) -> str:
         """A line a rival and policy: ours minus it, with paired intervals."""
         titles = (f"{name}, {MODELS[model].title}" for model, name in self.challengers)
-        header = ("rival", "thresholds", *titles, "rival - Gaussian")
+        plain = Side(PLAIN_RIVAL, RIVALS[PLAIN_RIVAL].title)
+        header = ("rival", "thresholds", *titles, f"rival - {plain.map}", "rival - Gaussian")
         lines: list[tuple[str, ...]] = [header, ("---",) * len(header)]
         for key in self.rivals:
             own = Side(key, RIVALS[key].title)
-            against = [*((challenger, own) for challenger in self.challengers), (own, Side(key, GAUSSIAN))]
+            against = [*((challenger, own) for challenger in self.challengers), (own, plain)]
+            against.append((own, Side(key, GAUSSIAN)))
             for policy in (ORACLE_PER_IOU,) if with_boxes(key) else (ORACLE_PER_IOU, VALIDATION):
                 lines.append((own.map, policy, *(self.difference(a, b, policy) for a, b in against)))
         return markdown(lines)
 
     def difference(self, a: Side, b: Side, policy: str) -> str:
-        """A - b in MaxBoxAccV2 on all images, bold where images and seeds tell it from 0."""
+        """A - b in MaxBoxAccV2 on all images, bold where images and seeds tell it from 0; empty if they are one."""
+        if a == b:
+            return ""
         known = {"subset": "all", "metric": HEADLINE, "policy": policy}
         known |= dict(zip(("model_a", "map_a", "model_b", "map_b"), (*a, *b), strict=True))
         frame = self.differences

@@ -141,8 +141,11 @@ def test_ours_and_rivals_are_compared_in_pairs(ran):
     frame = read_scores(ran / "results/differences.csv")
     sides = set(frame[["model_a", "map_a", "model_b", "map_b"]].itertuples(index=False, name=None))
     assert ("cam", "CAM", "cam", "Gaussian") in sides
-    ours = {(model, name) for model, name, *rival in sides if rival == ["cam", "CAM"]}
+    assert ("ts-cam", "TS-CAM", "cam", "CAM") in sides and ("cam", "CAM", "cam", "CAM") not in sides
+    ours = {(model, name) for model, name, *rival in sides if rival == ["ts-cam", "TS-CAM"]}
     assert ours == {(model, name) for model in ("mmp", "control") for name in ("AR", "GAR", "LRP")}
+    (lines,) = (list(column.cells) for column in differences.render_differences(frame).columns[:1])
+    assert "TS-CAM - CAM" in lines and "LRP (p-ADL MMp) - TS-CAM" in lines and "CAM - Gaussian (CAM)" in lines
     assert ("mmp", "", "ts-cam", "") in sides and ("mmp", "", "few-shot", "") not in sides
     row = frame.query("model_a == 'mmp' and map_a == 'LRP' and model_b == 'cam'").query(differences.SHOWN)
     values = read_scores(ran / "results/measurements.csv").query(
@@ -324,6 +327,7 @@ def test_who_beats_whom_is_judged_as_the_papers_claims_are(
     texts = [run.difference(a, b, "validation") for a, b in sides]
     assert texts == [against_a_model, against_a_floor]
     assert run.difference(*sides[0], "oracle-per-iou") == "not run"
+    assert run.difference(sides[1][0], sides[1][0], "validation") == ""
 
 
 def test_the_floors_stand_on_the_page_of_a_run_without_padl(ran, tmp_path):
