@@ -115,12 +115,12 @@ def render_differences(differences: pd.DataFrame) -> Table:
     sides = ["model_a", "map_a", "model_b", "map_b"]
     for key, rows in shown.groupby(sides, sort=False):
         model_a, map_a, model_b, map_b = map(str, key)
-        if model_a == model_b:
+        if model_a not in MODELS:  # a rival, whose map is called as it is
+            name = f"{map_a} - {map_b}"
+        elif model_a == model_b:
             name = f"{map_a} - {map_b} ({named(model_a).title})"
         elif map_a == map_b:
             name = f"{named(model_a).title} - {named(model_b).title} ({map_a})"
-        elif model_a not in MODELS:  # two rivals, whose maps are called as they are
-            name = f"{map_a} - {map_b}"
         else:
             name = f"{map_a} ({named(model_a).title}) - {map_b}"
         table.add_row(name, *(cell_of(rows, run) for run in runs))
