@@ -7,8 +7,10 @@ from collections.abc import Sequence
 
 from conftest import ROOT
 
-CODE = """
-import os, signal, sys
+# A suite that runs in the background has SIGINT ignored, and its children with it.
+LISTENING = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+CODE = f"""{LISTENING}
+import os, sys
 from rich.progress import Progress
 from vitol.cli import app
 

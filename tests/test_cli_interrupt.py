@@ -9,7 +9,7 @@ import pytest
 import timm
 from conftest import ROOT
 from fakes import fake_cub, write_image
-from interrupting import interrupted
+from interrupting import LISTENING, interrupted
 from score_files import small_split, write_maps, write_metadata
 from typer.testing import CliRunner
 
@@ -74,8 +74,8 @@ def test_registering_that_is_interrupted_registers_nothing_and_runs_again() -> N
 
 
 def test_an_interruption_while_libraries_are_loaded_is_told_in_words_too() -> None:
-    code = (
-        "import os, signal, sys\n"
+    code = LISTENING + (
+        "import os, sys\n"
         "from vitol.cli import app\n"
         "class Interrupting:\n"
         "    def find_spec(self, name, *_):\n"
