@@ -13,10 +13,19 @@ from pathlib import Path
 import pandas as pd
 
 from experiments.claims import PAPER_BACKBONE
-from experiments.differences import PLAIN_RIVAL, Side, challengers
-from experiments.names import METHODS, MODELS, classifies, named, with_boxes
+from experiments.differences import PLAIN_RIVAL, Side
+from experiments.names import MODELS, classifies, with_boxes
 from experiments.params import read_params
-from experiments.run_facts import cell_of, read_record
+from experiments.rival_run import (
+    BLIND,
+    CONVOLUTIONAL,
+    HEADLINE,
+    ON_BOXES,
+    TRANSFORMER,
+    Run,
+    kind_of_ours,
+    runs_with_rivals,
+)
 from experiments.stage import console
 from experiments.summary import markdown, signed
 from experiments.tabulate import COMMITTED
@@ -24,27 +33,19 @@ from experiments.verdicts import verdict_of
 from vitol.atomic import atomic_file
 from vitol.cams.about import RIVALS
 from vitol.claims_figure import MODEL_COLOURS
-from vitol.figures import PLAIN
-from vitol.measurements import ENDS, FLOORS, GAUSSIAN, mean_over_seeds, read_scores
+from vitol.figures import QUIET
+from vitol.measurements import ENDS, FLOORS, GAUSSIAN
 from vitol.paper import read_published
 from vitol.ranking_figure import ranking_figure
 from vitol.readings import ORACLE_PER_IOU, VALIDATION
-from vitol.tables import NOT_RUN, PAPER_DATASETS, PRESET
+from vitol.tables import NOT_RUN, PAPER_DATASETS
 
 PAGE = COMMITTED / "rivals.md"
-HEADLINE = "MaxBoxAccV2"
-KEYS = ["subset", "backbone", "variant", "position", "map", "metric", "policy"]
 # The paper's numbers of rivals: table and metric.
 PRINTED = ((1, HEADLINE), (2, "GTKnownLoc"), (2, "Top1Loc"))
 # In the picture, by kind of method; ours have their model's.
-CONVOLUTIONAL, TRANSFORMER, ON_BOXES, BLIND = (
-    "convolutional",
-    "transformer",
-    "trained on boxes",
-    "sees no image",
-)
-COLOURS = {f"ours, {MODELS[model].title}": colour for model, colour in MODEL_COLOURS.items()}
-COLOURS |= {CONVOLUTIONAL: PLAIN, TRANSFORMER: "#CC79A7", ON_BOXES: "#B58900", BLIND: "#8C8C8C"}
+COLOURS = {kind_of_ours(model): colour for model, colour in MODEL_COLOURS.items()}
+COLOURS |= {CONVOLUTIONAL: "#6A3D9A", TRANSFORMER: "#CC79A7", ON_BOXES: "#B58900", BLIND: QUIET}
 
 INTRODUCTION = """\
 # The rivals of Tables 1 and 2, measured
@@ -75,233 +76,154 @@ PAIRED = """\
 Paired differences in MaxBoxAccV2, points: ours minus the rival, on the same images and resamples; over several seeds of
 their mean, ± the standard deviation of the seeds' differences. **Bold** where both the interval over images, which is
 printed, and that interval widened by the seeds' (Student's t of the mean over seeds) leave out 0. Ours and a rival are
-two trainings: where there is one seed of each, *one training* stands behind an interval that leaves out 0. The last
-columns are the rival minus CAM, which all convolutional ones set out to better, and minus the centred Gaussian, which
-sees no image.
+two trainings: where there is one seed of each, *one training* stands behind an interval that leaves out 0. In the last
+columns are the rival minus CAM, which all convolutional ones set out to better, where it was run, and the rival minus
+the centred Gaussian, which sees no image.
 """
 SUBSETS = "MaxBoxAccV2 (`oracle-per-iou`) on each subset of the test split.\n"
 
 
-class Run:
-    """A committed run, and the rows of it that the page shows.
+def picture(run: Run, path: Path) -> None:
+    """Draw what `measured` lists: the headline under both policies, and the ranks."""
+    ranks = {policy: run.ranks(policy) for policy in (ORACLE_PER_IOU, VALIDATION)}
+    rows = []
+    for title in run.best_first():
+        entry = run.entries[title]
+        for policy in (ORACLE_PER_IOU,) if with_boxes(entry.model) else ranks:
+            row = run.score(entry, HEADLINE, policy)
+            if row is not None:
+                rank = ranks[policy].get(title, float("nan"))
+                rows.append((title, run.kind(title), policy, *row[ENDS], rank))
+    ranking_figure(
+        pd.DataFrame(rows, columns=["line", "kind", "policy", "value", "ci_low", "ci_high", "rank"]),
+        COLOURS,
+        path,
+        title=f"{run.name}: maps of ours and of rivals, {run.counts()}",
+        axis=f"{HEADLINE}, percent",
+        note="95% intervals of a bootstrap over images, means over seeds; thresholds chosen on the images that are "
+        f"scored ({ORACLE_PER_IOU}) and on the validation split ({VALIDATION}). Ranks are among methods that learn "
+        "from image labels alone.",
+    )
 
-    Args:
-        folder: Of the run.
+
+def measured(run: Run) -> str:
+    """A line a method, the best first: its numbers under two policies, and its ranks."""
+    oracle, validation = run.ranks(ORACLE_PER_IOU), run.ranks(VALIDATION)
+    header: tuple[str, ...] = ("method", "network", HEADLINE, "rank", f"{HEADLINE}, {VALIDATION}", "rank")
+    header += ("GT-known Loc", "Top-1 Loc", "Top-1 Cls")
+    lines: list[tuple[str, ...]] = [header, ("---",) * len(header)]
+    for title, row in run.best_first().items():
+        more = (("GTKnownLoc", ORACLE_PER_IOU), ("Top1Loc", ORACLE_PER_IOU), ("Top1Cls", ""))
+        lines.append(
+            (
+                title,
+                "" if title in FLOORS.values() else str(row["backbone"]),
+                number(row),
+                str(oracle.get(title, "")),
+                cell(run, title, HEADLINE, VALIDATION),
+                str(validation.get(title, "")),
+                *(cell(run, title, metric, policy) for metric, policy in more),
+            )
+        )
+    return markdown(lines)
+
+
+def cell(run: Run, title: str, metric: str, policy: str) -> str:
+    """A number of a line; empty where there can be none: no class scores, or no images to choose thresholds on."""
+    entry = run.entries[title]
+    unclassified = title in FLOORS.values() or not classifies(entry.model)
+    if (unclassified and metric.startswith("Top1")) or (with_boxes(entry.model) and policy == VALIDATION):
+        return ""
+    return number(run.score(entry, metric, policy))
+
+
+def borrowed(run: Run, table: int, metric: str) -> str:
+    """A line a method of a table of the paper: what that prints of a metric, its rank there, and ours.
+
+    Empty if no rival stands in both.
     """
-
-    def __init__(self, folder: Path) -> None:
-        frame = read_scores(folder / "measurements.csv")
-        frame = frame[frame["preset"].isin(["", PRESET])]
-        record = read_record(folder.parent, folder.name)
-        grid = record["params"]["grid"]
-        self.name = folder.name
-        self.dataset, _ = cell_of(self.name, record)
-        self.differences = read_scores(folder / "differences.csv")
-        self.n_images = int(frame.loc[frame["subset"] == "all", "n_images"].iloc[0])
-        self.subsets = tuple(frame["subset"].unique())
-        self.seeds = frame["seed"].nunique()
-        self.scores = mean_over_seeds(frame, KEYS)
-        self.challengers = challengers(grid["models"])
-        self.rivals = [key for key in RIVALS if key in grid.get("rivals", [])]
-
-    @property
-    def entries(self) -> dict[str, Side]:
-        """The model and the map of every line, by its name."""
-        models = dict.fromkeys(side.model for side in self.challengers)
-        ours = {f"{name}, {MODELS[model].title}": Side(model, name) for model in models for name in METHODS}
-        theirs = {RIVALS[key].title: Side(key, RIVALS[key].title) for key in self.rivals}
-        # They are the same beside every model, and every run has a baseline.
-        floors = {title: Side("baseline", key) for key, title in FLOORS.items()}
-        return {**ours, **theirs, **floors}
-
-    @property
-    def ranked(self) -> list[str]:
-        """The entries that learn from image labels alone."""
-        return [
-            title
-            for title, entry in self.entries.items()
-            if title not in FLOORS.values() and not with_boxes(entry.model)
+    printed = read_published(table)
+    own = (printed["variant"] != "") & (printed["backbone"] == PAPER_BACKBONE)
+    of_rivals = printed["map"].isin([RIVALS[key].title for key in run.rivals])
+    printed = printed[(printed["metric"] == metric) & printed["value"].notna() & (own | of_rivals)]
+    keys = {rival.title: key for key, rival in RIVALS.items()}
+    scores = {
+        str(row["method"]): run.score(Side(keys.get(row["map"], "mmp"), row["map"]), metric, ORACLE_PER_IOU)
+        for row in printed.to_dict("records")
+    }
+    ours = pd.Series({name: row["ours"] for name, row in scores.items() if row is not None}, dtype=float)
+    if not set(ours.index) & set(keys):
+        return ""
+    header: tuple[str, ...] = ("method",)
+    columns = []
+    for dataset, (title, _) in PAPER_DATASETS.items():
+        values = printed[printed["dataset"] == dataset].set_index("method")["value"].reindex(ours.index)
+        if values.notna().any():
+            columns.append((values, values.rank(ascending=False, method="min")))
+            header += (f"paper, {title}", "rank")
+    header += (f"ours, {run.dataset}", "rank")
+    columns.append((ours, ours.rank(ascending=False, method="min")))
+    lines: list[tuple[str, ...]] = [header, ("---",) * len(header)]
+    for name in ours.sort_values(ascending=False).index:
+        cells = [
+            "" if pd.isna(values[name]) else text
+            for values, ranks in columns
+            for text in (f"{values[name]:.1f}", f"{ranks[name]:.0f}")
         ]
+        lines.append((str(name), *cells))
+    return markdown(lines)
 
-    def score(self, entry: Side, metric: str, policy: str, subset: str = "all") -> pd.Series | None:
-        """The measurement of a model's map: ours, ci_low, ci_high, seed_sd, backbone; None where there is none."""
-        model, name = entry
-        variant, position, _ = named(model)
-        known = {"subset": subset, "variant": variant, "position": position, "map": name}
-        known |= {"metric": metric, "policy": policy}
-        if metric == "Top1Cls":  # of the model, whatever its map
-            known |= {"map": "", "policy": ""}
-        rows = self.scores[(self.scores[list(known)] == list(known.values())).all(axis=1)]
-        return None if rows.empty else rows.iloc[0]
 
-    def ranks(self, policy: str) -> dict[str, int]:
-        """Places by MaxBoxAccV2, the best first."""
-        found = {title: self.score(self.entries[title], HEADLINE, policy) for title in self.ranked}
-        values = pd.Series(
-            {title: row["ours"] for title, row in found.items() if row is not None}, dtype=float
-        )
-        return {str(title): int(rank) for title, rank in values.rank(ascending=False, method="min").items()}
+def paired(run: Run) -> str:
+    """A line a rival and policy: ours minus it, it minus CAM where that was run, and it minus the Gaussian."""
+    plain = [Side(key, RIVALS[key].title) for key in run.rivals if key == PLAIN_RIVAL]
+    titles = [f"{name}, {MODELS[model].title}" for model, name in run.challengers]
+    titles += [f"rival - {name}" for name in (*(side.map for side in plain), GAUSSIAN)]
+    lines: list[tuple[str, ...]] = [("rival", "thresholds", *titles), ("---",) * (2 + len(titles))]
+    for key in run.rivals:
+        own = Side(key, RIVALS[key].title)
+        against = [(challenger, own) for challenger in run.challengers]
+        against += [(own, other) for other in (*plain, Side(key, GAUSSIAN))]
+        for policy in (ORACLE_PER_IOU,) if with_boxes(key) else (ORACLE_PER_IOU, VALIDATION):
+            lines.append((own.map, policy, *(difference(run, a, b, policy) for a, b in against)))
+    return markdown(lines)
 
-    def best_first(self) -> dict[str, pd.Series]:
-        """The headline measurement of every entry that has one, the best first."""
-        found = {title: self.score(entry, HEADLINE, ORACLE_PER_IOU) for title, entry in self.entries.items()}
-        there = {title: row for title, row in found.items() if row is not None}
-        return dict(sorted(there.items(), key=lambda item: float(item[1]["ours"]), reverse=True))
 
-    def kind(self, title: str) -> str:
-        """Of an entry, one of `COLOURS`."""
-        model = self.entries[title].model
-        if title in FLOORS.values():
-            return BLIND
-        if model in MODELS:
-            return f"ours, {MODELS[model].title}"
-        return ON_BOXES if with_boxes(model) else TRANSFORMER if RIVALS[model].transformer else CONVOLUTIONAL
+def difference(run: Run, a: Side, b: Side, policy: str) -> str:
+    """A - b in MaxBoxAccV2 on all images, bold where images and seeds tell it from 0; empty if they are one."""
+    if a == b:
+        return ""
+    row = run.difference(a, b, policy)
+    if row is None:
+        return NOT_RUN
+    value, low, high, seed_sd = map(float, row[["difference", "ci_low", "ci_high", "seed_sd"]])
+    text, seeds = signed(value, low, high, seed_sd), int(row["seeds"])
+    verdict = verdict_of(value, low, high, 1, seed_sd=seed_sd, seeds=seeds, trained=a.model != b.model)
+    return {"open": text, "one training": f"{text} *one training*"}.get(verdict, f"**{text}**")
 
-    def picture(self, path: Path) -> None:
-        """Draw what `measured` lists: the headline under both policies, and the ranks."""
-        ranks = {policy: self.ranks(policy) for policy in (ORACLE_PER_IOU, VALIDATION)}
-        rows = []
-        for title in self.best_first():
-            entry = self.entries[title]
-            for policy in (ORACLE_PER_IOU,) if with_boxes(entry.model) else ranks:
-                row = self.score(entry, HEADLINE, policy)
-                if row is not None:
-                    rank = ranks[policy].get(title, float("nan"))
-                    rows.append((title, self.kind(title), policy, *row[ENDS], rank))
-        ranking_figure(
-            pd.DataFrame(rows, columns=["line", "kind", "policy", "value", "ci_low", "ci_high", "rank"]),
-            COLOURS,
-            path,
-            title=f"{self.name}: maps of ours and of rivals, {self.counts()}",
-            axis=f"{HEADLINE}, percent",
-            note="95% intervals of a bootstrap over images, means over seeds; thresholds chosen on the images that are "
-            f"scored ({ORACLE_PER_IOU}) and on the validation split ({VALIDATION}). Ranks are among methods that learn "
-            "from image labels alone.",
-        )
 
-    def counts(self) -> str:
-        """How many images and seeds."""
-        return f"{self.n_images} test images, {self.seeds} seed{'s' * (self.seeds != 1)}"
+def by_subset(run: Run) -> str:
+    """A line a method: MaxBoxAccV2 on every subset."""
+    lines: list[tuple[str, ...]] = [("method", *run.subsets), ("---",) * (1 + len(run.subsets))]
+    for title, entry in run.entries.items():
+        found = [run.score(entry, HEADLINE, ORACLE_PER_IOU, subset) for subset in run.subsets]
+        if found[0] is not None:
+            lines.append((title, *map(number, found)))
+    return markdown(lines)
 
-    def measured(self) -> str:
-        """A line a method, the best first: its numbers under two policies, and its ranks."""
-        oracle, validation = self.ranks(ORACLE_PER_IOU), self.ranks(VALIDATION)
-        header: tuple[str, ...] = ("method", "network", HEADLINE, "rank", f"{HEADLINE}, {VALIDATION}", "rank")
-        header += ("GT-known Loc", "Top-1 Loc", "Top-1 Cls")
-        lines: list[tuple[str, ...]] = [header, ("---",) * len(header)]
 
-        for title, row in self.best_first().items():
-            more = (("GTKnownLoc", ORACLE_PER_IOU), ("Top1Loc", ORACLE_PER_IOU), ("Top1Cls", ""))
-            lines.append(
-                (
-                    title,
-                    "" if title in FLOORS.values() else str(row["backbone"]),
-                    number(row),
-                    str(oracle.get(title, "")),
-                    self.cell(title, HEADLINE, VALIDATION),
-                    str(validation.get(title, "")),
-                    *(self.cell(title, metric, policy) for metric, policy in more),
-                )
-            )
-        return markdown(lines)
-
-    def cell(self, title: str, metric: str, policy: str) -> str:
-        """A number of a line; empty where there can be none: no class scores, or no images to choose thresholds on."""
-        entry = self.entries[title]
-        unclassified = title in FLOORS.values() or not classifies(entry.model)
-        if (unclassified and metric.startswith("Top1")) or (with_boxes(entry.model) and policy == VALIDATION):
-            return ""
-        return number(self.score(entry, metric, policy))
-
-    def borrowed(self, table: int, metric: str) -> str:
-        """A line a method of a table of the paper: what that prints of a metric, its rank there, and ours.
-
-        Empty if no rival stands in both.
-        """
-        printed = read_published(table)
-        own = (printed["variant"] != "") & (printed["backbone"] == PAPER_BACKBONE)
-        of_rivals = printed["map"].isin([RIVALS[key].title for key in self.rivals])
-        printed = printed[(printed["metric"] == metric) & printed["value"].notna() & (own | of_rivals)]
-        keys = {rival.title: key for key, rival in RIVALS.items()}
-        scores = {
-            str(row["method"]): self.score(
-                Side(keys.get(row["map"], "mmp"), row["map"]), metric, ORACLE_PER_IOU
-            )
-            for row in printed.to_dict("records")
-        }
-        ours = pd.Series({name: row["ours"] for name, row in scores.items() if row is not None}, dtype=float)
-        if not set(ours.index) & set(keys):
-            return ""
-        header: tuple[str, ...] = ("method",)
-        columns = []
-        for dataset, (title, _) in PAPER_DATASETS.items():
-            values = printed[printed["dataset"] == dataset].set_index("method")["value"].reindex(ours.index)
-            if values.notna().any():
-                columns.append((values, values.rank(ascending=False, method="min")))
-                header += (f"paper, {title}", "rank")
-        header += (f"ours, {self.dataset}", "rank")
-        columns.append((ours, ours.rank(ascending=False, method="min")))
-        lines: list[tuple[str, ...]] = [header, ("---",) * len(header)]
-        for name in ours.sort_values(ascending=False).index:
-            cells = [
-                "" if pd.isna(values[name]) else text
-                for values, ranks in columns
-                for text in (f"{values[name]:.1f}", f"{ranks[name]:.0f}")
-            ]
-            lines.append((str(name), *cells))
-        return markdown(lines)
-
-    def paired(self) -> str:
-        """A line a rival and policy: ours minus it, with paired intervals."""
-        titles = (f"{name}, {MODELS[model].title}" for model, name in self.challengers)
-        plain = Side(PLAIN_RIVAL, RIVALS[PLAIN_RIVAL].title)
-        header = ("rival", "thresholds", *titles, f"rival - {plain.map}", "rival - Gaussian")
-        lines: list[tuple[str, ...]] = [header, ("---",) * len(header)]
-        for key in self.rivals:
-            own = Side(key, RIVALS[key].title)
-            against = [*((challenger, own) for challenger in self.challengers), (own, plain)]
-            against.append((own, Side(key, GAUSSIAN)))
-            for policy in (ORACLE_PER_IOU,) if with_boxes(key) else (ORACLE_PER_IOU, VALIDATION):
-                lines.append((own.map, policy, *(self.difference(a, b, policy) for a, b in against)))
-        return markdown(lines)
-
-    def difference(self, a: Side, b: Side, policy: str) -> str:
-        """A - b in MaxBoxAccV2 on all images, bold where images and seeds tell it from 0; empty if they are one."""
-        if a == b:
-            return ""
-        known = {"subset": "all", "metric": HEADLINE, "policy": policy}
-        known |= dict(zip(("model_a", "map_a", "model_b", "map_b"), (*a, *b), strict=True))
-        frame = self.differences
-        rows = frame[(frame[list(known)] == list(known.values())).all(axis=1)]
-        if rows.empty:
-            return NOT_RUN
-        numbers = rows.iloc[0][["difference", "ci_low", "ci_high", "seed_sd"]]
-        value, low, high, seed_sd = map(float, numbers)
-        text, seeds = signed(value, low, high, seed_sd), int(rows["seeds"].iloc[0])
-        verdict = verdict_of(value, low, high, 1, seed_sd=seed_sd, seeds=seeds, trained=a.model != b.model)
-        return {"open": text, "one training": f"{text} *one training*"}.get(verdict, f"**{text}**")
-
-    def by_subset(self) -> str:
-        """A line a method: MaxBoxAccV2 on every subset."""
-        lines: list[tuple[str, ...]] = [("method", *self.subsets), ("---",) * (1 + len(self.subsets))]
-        for title, entry in self.entries.items():
-            found = [self.score(entry, HEADLINE, ORACLE_PER_IOU, subset) for subset in self.subsets]
-            if found[0] is not None:
-                lines.append((title, *map(number, found)))
-        return markdown(lines)
-
-    def section(self) -> str:
-        """All of the run."""
-        picture = f"![{self.name}: maps by {HEADLINE}, the best first](rivals-{self.name}.png)"
-        parts = [f"## {self.name}: {self.counts()}", MEASURED, self.measured(), picture]
-        blocks = [(f"Table {table}, {metric}:", self.borrowed(table, metric)) for table, metric in PRINTED]
-        if blocks := [block for block in blocks if block[1]]:
-            parts += ["### Against the borrowed numbers", BORROWED.format(backbone=PAPER_BACKBONE)]
-            parts += [part for block in blocks for part in block]
-        parts += ["### Who beats whom", PAIRED, self.paired()]
-        if len(self.subsets) > 1:
-            parts += ["### By subset", SUBSETS, self.by_subset()]
-        return "\n\n".join(part.rstrip("\n") for part in parts)
+def section(run: Run) -> str:
+    """All of the run."""
+    shown = f"![{run.name}: maps by {HEADLINE}, the best first](rivals-{run.name}.png)"
+    parts = [f"## {run.name}: {run.counts()}", MEASURED, measured(run), shown]
+    blocks = [(f"Table {table}, {metric}:", borrowed(run, table, metric)) for table, metric in PRINTED]
+    if blocks := [block for block in blocks if block[1]]:
+        parts += ["### Against the borrowed numbers", BORROWED.format(backbone=PAPER_BACKBONE)]
+        parts += [part for block in blocks for part in block]
+    parts += ["### Who beats whom", PAIRED, paired(run)]
+    if len(run.subsets) > 1:
+        parts += ["### By subset", SUBSETS, by_subset(run)]
+    return "\n\n".join(part.rstrip("\n") for part in parts)
 
 
 def number(row: pd.Series | None) -> str:
@@ -313,35 +235,16 @@ def number(row: pd.Series | None) -> str:
     return f"{value:.1f} [{low:.1f}, {high:.1f}]{spread}"
 
 
-def runs_with_rivals(folder: Path, runs: list[str]) -> list[Run]:
-    """Those of the committed runs that have rivals.
-
-    Args:
-        folder: experiments/results.
-        runs: Committed runs.
-
-    Raises:
-        ValueError: If none of them has any.
-    """
-    found = [run for run in (Run(folder / name) for name in runs) if run.rivals]
-    if not found:
-        raise ValueError(
-            f"none of the committed runs {', '.join(runs)} has rivals; run `make rivals` and "
-            "`python -m experiments.publish mini` first"
-        )
-    return found
-
-
 def page(runs: list[Run]) -> str:
     """The page of these runs."""
-    return "\n\n".join([INTRODUCTION.rstrip("\n"), *(run.section() for run in runs)]) + "\n"
+    return "\n\n".join([INTRODUCTION.rstrip("\n"), *(section(run) for run in runs)]) + "\n"
 
 
 def main() -> None:
     """Write the page and its pictures."""
     runs = runs_with_rivals(COMMITTED, read_params().committed)
     for run in runs:
-        run.picture(COMMITTED / f"rivals-{run.name}.png")
+        picture(run, COMMITTED / f"rivals-{run.name}.png")
     with atomic_file(PAGE) as partial:
         partial.write_text(page(runs), encoding="utf-8")
     console.print(f"{PAGE}, with a picture of each run beside it")

@@ -32,6 +32,7 @@ from experiments import (
 from experiments.differences import Side, challengers
 from experiments.params import ParamsError, read_params
 from experiments.rival import with_as_many_steps
+from experiments.rival_run import Run, runs_with_rivals
 from vitol.datasets.splits import read_split
 from vitol.measurements import read_scores, validate_measurements
 from vitol.paper import read_published
@@ -74,9 +75,9 @@ def ran(project, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def run(ran) -> rivals.Run:
+def run(ran) -> Run:
     """The published run."""
-    return rivals.Run(ran / "experiments/results/mini")
+    return Run(ran / "experiments/results/mini")
 
 
 def test_rivals_leave_checkpoints_and_maps_beside_ours(ran):
@@ -231,7 +232,7 @@ def test_what_two_committed_runs_share_stands_in_once(ran, monkeypatch):
 
 
 def test_the_page_of_rivals_says_what_the_csv_says(ran):
-    text = rivals.page(rivals.runs_with_rivals(ran / "experiments/results", ["mini"]))
+    text = rivals.page(runs_with_rivals(ran / "experiments/results", ["mini"]))
     frame = read_scores(ran / "experiments/results/mini/measurements.csv").query(
         "subset == 'all' and metric == 'MaxBoxAccV2' and variant == 'cam' and map == 'CAM'"
     )
@@ -252,8 +253,10 @@ def test_the_page_of_rivals_says_what_the_csv_says(ran):
 def test_the_picture_has_what_the_first_table_has(ran, run, monkeypatch):
     frames = []
     monkeypatch.setattr(rivals, "ranking_figure", lambda scores, *others, **texts: frames.append(scores))
-    run.picture(Path("unused.png"))
-    cells = [[cell.strip() for cell in line.split("|")[1:-1]] for line in run.measured().splitlines()[2:]]
+    rivals.picture(run, Path("unused.png"))
+    cells = [
+        [cell.strip() for cell in line.split("|")[1:-1]] for line in rivals.measured(run).splitlines()[2:]
+    ]
     assert list(dict.fromkeys(frames[0]["line"])) == [line[0] for line in cells]
     drawn = frames[0].set_index(["line", "policy"])
     for line, _, oracle, rank, validation, validation_rank, *_ in cells:
@@ -270,7 +273,7 @@ def test_the_picture_has_what_the_first_table_has(ran, run, monkeypatch):
 
 def test_the_committed_page_is_of_the_committed_runs():
     folder = ROOT / "experiments" / "results"
-    runs = rivals.runs_with_rivals(folder, read_params(ROOT / "params.yaml").committed)
+    runs = runs_with_rivals(folder, read_params(ROOT / "params.yaml").committed)
     assert (folder / "rivals.md").read_text(encoding="utf-8") == rivals.page(runs)
     assert all((folder / f"rivals-{run.name}.png").is_file() for run in runs)
 
@@ -292,7 +295,7 @@ def test_the_page_has_the_borrowed_numbers_of_both_tables(run):
         (2, "GTKnownLoc", "62.7"),
         (2, "Top1Loc", "46.3"),
     ):
-        block = run.section().partition(f"Table {table}, {metric}:")[2].split("\n\n")[1]
+        block = rivals.section(run).partition(f"Table {table}, {metric}:")[2].split("\n\n")[1]
         (line,) = [line for line in block.splitlines() if line.startswith("| CAM |")]
         value = run.score(run.entries["CAM"], metric, "oracle-per-iou")["ours"]
         cells = [cell.strip() for cell in line.split("|")[2:-1]]
@@ -300,11 +303,13 @@ def test_the_page_has_the_borrowed_numbers_of_both_tables(run):
         ranks = [int(line.split("|")[-2]) for line in block.splitlines()[2:]]
         assert ranks == sorted(ranks) and ranks[0] == 1
         assert len([line for line in block.splitlines() if line.startswith("| Ours-GAR |")]) == 1
-    assert "| TS-CAM | 67.6 |" in run.borrowed(2, "GTKnownLoc") and "TS-CAM" not in run.borrowed(
-        1, "MaxBoxAccV2"
+    assert "| TS-CAM | 67.6 |" in rivals.borrowed(run, 2, "GTKnownLoc") and "TS-CAM" not in rivals.borrowed(
+        run, 1, "MaxBoxAccV2"
     )
     run.rivals = ["few-shot"]
-    assert run.borrowed(1, "MaxBoxAccV2") == "" and "### Against the borrowed numbers" not in run.section()
+    assert rivals.borrowed(
+        run, 1, "MaxBoxAccV2"
+    ) == "" and "### Against the borrowed numbers" not in rivals.section(run)
 
 
 @pytest.mark.parametrize(
@@ -324,10 +329,16 @@ def test_who_beats_whom_is_judged_as_the_papers_claims_are(
     names = ["subset", "metric", "policy", "model_a", "map_a", "model_b", "map_b"]
     names += ["difference", "ci_low", "ci_high", "seed_sd", "seeds"]
     run.differences = pd.DataFrame(rows, columns=names)
-    texts = [run.difference(a, b, "validation") for a, b in sides]
+    texts = [rivals.difference(run, a, b, "validation") for a, b in sides]
     assert texts == [against_a_model, against_a_floor]
-    assert run.difference(*sides[0], "oracle-per-iou") == "not run"
-    assert run.difference(sides[1][0], sides[1][0], "validation") == ""
+    assert rivals.difference(run, *sides[0], "oracle-per-iou") == "not run"
+    assert rivals.difference(run, sides[1][0], sides[1][0], "validation") == ""
+
+
+def test_cam_has_a_column_where_it_was_run(run):
+    assert rivals.paired(run).splitlines()[0].endswith("| LRP, control | rival - CAM | rival - Gaussian |")
+    run.rivals = ["ts-cam"]
+    assert rivals.paired(run).splitlines()[0].endswith("| LRP, control | rival - Gaussian |")
 
 
 def test_the_floors_stand_on_the_page_of_a_run_without_padl(ran, tmp_path):
@@ -339,7 +350,7 @@ def test_the_floors_stand_on_the_page_of_a_run_without_padl(ran, tmp_path):
     record["params"]["grid"] |= {"variants": [], "models": ["baseline"]}
     (folder / "provenance.json").write_text(json.dumps(record))
     value = gaussian.query("metric == 'MaxBoxAccV2' and policy == 'oracle-per-iou'")["value"].iloc[0]
-    text = rivals.page(rivals.runs_with_rivals(tmp_path, ["mini"]))
+    text = rivals.page(runs_with_rivals(tmp_path, ["mini"]))
     assert f"| Centred Gaussian |  | {value:.1f} [" in text and "| GAR, baseline | small |" in text
 
 
@@ -349,7 +360,7 @@ def test_a_run_of_several_data_sets_is_refused(ran, tmp_path):
     record["params"]["grid"]["datasets"]["cub20"] = "registered/cub20.json"
     (folder / "provenance.json").write_text(json.dumps(record))
     with pytest.raises(ValueError, match="needed: one data set with one backbone"):
-        rivals.page(rivals.runs_with_rivals(tmp_path, ["mini"]))
+        rivals.page(runs_with_rivals(tmp_path, ["mini"]))
 
 
 def test_the_page_of_the_papers_claims_leaves_the_rivals_out(ran, monkeypatch):
@@ -402,7 +413,7 @@ def test_a_page_without_rivals_is_refused(tmp_path):
     grid = {"datasets": {"mini": "data/mini"}, "backbones": ["small"], "models": ["baseline"]}
     (folder / "provenance.json").write_text(json.dumps({"params": {"grid": grid}}))
     with pytest.raises(ValueError, match=r"none of the committed runs none has rivals; run `make rivals`"):
-        rivals.runs_with_rivals(tmp_path, ["none"])
+        runs_with_rivals(tmp_path, ["none"])
 
 
 def test_fewer_images_get_as_many_steps():

@@ -129,6 +129,15 @@ def line_name(name: str, variant: str, position: str) -> str:
     return "   ".join(filter(None, (FLOORS.get(name, name), f"{training} {position}".strip())))
 
 
+def percent_limits(low: float, high: float) -> tuple[float, float]:
+    """The axis of a dot plot of percentages: whole tens, with room at both ends.
+
+    >>> percent_limits(41.0, 59.5)
+    (30.0, 70.0)
+    """
+    return max((low - 2) // 10 * 10, 0), min((high + 12) // 10 * 10, 100)
+
+
 def _dot_plot(cells: pd.DataFrame, title: str, note: str, path: Path) -> None:
     """Lay out panels of one size, metrics down and groups across, with a legend and the note below them.
 
@@ -149,10 +158,7 @@ def _dot_plot(cells: pd.DataFrame, title: str, note: str, path: Path) -> None:
             beside = [name for name, (host, _) in _COMPANIONS.items() if host == metric]
             crosses = cells[cells["metric"].isin(beside)]
             numbers = pd.concat([entries, crosses])[["paper", "ours", "ci_low", "ci_high"]]
-            limits = (
-                max((numbers.min().min() - 2) // 10 * 10, 0),
-                min((numbers.max().max() + 12) // 10 * 10, 100),
-            )
+            limits = percent_limits(numbers.min().min(), numbers.max().max())
             top, left = _HEAD + row * (panel + _AXIS), _LABELS
             figure.text(
                 0.1 / width, 1 - (top - 0.1) / height, metric, fontsize=8.5, fontweight="bold", va="center"

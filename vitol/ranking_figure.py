@@ -12,7 +12,7 @@ import pandas as pd
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 
-from vitol.figures import PLAIN, QUIET, STYLE, save_png
+from vitol.figures import PLAIN, QUIET, STYLE, percent_limits, save_png
 
 # Of policies, in their order: the mark, and whether it is filled.
 _MARKS = (("o", True), ("D", False))
@@ -63,7 +63,7 @@ def ranking_figure(
         # A column's rank stands right of the panel, its header above the first line.
         ends = [1 + _RANK * (place + 0.75) / _PANEL for place in range(len(policies))]
         for place, policy in enumerate(policies):
-            header = "rank,\n" + textwrap.fill(policy, 10, break_on_hyphens=True)
+            header = "rank,\n" + textwrap.fill(policy, 10)
             axes.text(ends[place], -0.55, header, transform=beside, ha="right", fontsize=6.5, color=QUIET)
         for at, line in enumerate(lines):
             rows = scores[scores["line"] == line]
@@ -95,8 +95,7 @@ def ranking_figure(
                         color=colour,
                     )
         low, high = float(scores["ci_low"].min()), float(scores["ci_high"].max())
-        axes.set(xlim=(max((low - 2) // 10 * 10, 0), min((high + 12) // 10 * 10, 100)))
-        axes.set(ylim=(len(lines) - 0.5, -0.5))
+        axes.set(xlim=percent_limits(low, high), ylim=(len(lines) - 0.5, -0.5))
         axes.set_yticks(range(len(lines)), lines)
         axes.set_xlabel(axis)
         axes.grid(axis="y", visible=False)
