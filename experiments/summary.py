@@ -1,7 +1,11 @@
-"""The tables of the committed runs in README.md and docs/results.md, as Markdown; a test compares them."""
+"""Writes the tables of the committed runs into README.md and docs/results.md; a test compares them.
+
+A page says which tables it has: a Markdown table is replaced by that of equal header, all else of the page stays.
+"""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,11 +17,14 @@ from experiments.params import read_params
 from experiments.stage import console
 from experiments.tabulate import COMMITTED
 from vitol.accuracy import POLICIES
+from vitol.atomic import atomic_file
 from vitol.datasets.splits import TEST_CUT
 from vitol.measurements import FLOORS, read_scores
 from vitol.tables import NOT_RUN, headline
 
 MAPS = ("AR", "GAR", "LRP", *FLOORS)
+PAGES = (Path("README.md"), Path("docs/results.md"))
+TABLE = re.compile(r"^\|.*\|(?:\n\|.*\|)*$", re.M)
 
 
 def summary(runs: Sequence[str], folder: Path = COMMITTED) -> str:
@@ -105,14 +112,35 @@ def cell(rows: pd.DataFrame) -> str:
     return f"{value:.1f} [{low:.1f}, {high:.1f}]"
 
 
+def header(table: str) -> str:
+    """A table's first line, by which its place in a page is known."""
+    return table.partition("\n")[0]
+
+
+def renewed(pages: Sequence[str], tables: Sequence[str]) -> list[str]:
+    """The pages' texts with every table in the place of those of equal header.
+
+    Raises:
+        ValueError: No page has a table of this header, as after a data set was added to a table whose columns they are.
+    """
+    by_header = {header(table): table for table in tables}
+    for missing in by_header.keys() - {header(old) for page in pages for old in TABLE.findall(page)}:
+        raise ValueError(
+            f"no page has a table that begins with '{missing}'; write that line where it belongs"
+        )
+    return [TABLE.sub(lambda old: by_header.get(header(old[0]), old[0]), page) for page in pages]
+
+
+def main() -> None:
+    """The tables of the committed CSVs, into the pages that have them."""
+    runs = read_params().committed
+    tables = (summary(runs), top1_by_subset(), by_policy(runs), differences(runs))
+    before = [page.read_text(encoding="utf-8") for page in PAGES]
+    for page, was, now in zip(PAGES, before, renewed(before, tables), strict=True):
+        with atomic_file(page) as partial:
+            partial.write_text(now, encoding="utf-8")
+        console.print(f"{page}: {'as it was' if now == was else 'its tables renewed'}")
+
+
 if __name__ == "__main__":
-    committed = read_params().committed
-    console.print(
-        summary(committed),
-        top1_by_subset(),
-        by_policy(committed),
-        differences(committed),
-        sep="\n\n",
-        markup=False,
-        soft_wrap=True,
-    )
+    main()

@@ -4,10 +4,11 @@ import re
 import tomllib
 from pathlib import Path
 
+import pytest
 from conftest import ROOT
 
 from experiments.params import read_params
-from experiments.summary import by_policy, differences, summary, top1_by_subset
+from experiments.summary import by_policy, differences, renewed, summary, top1_by_subset
 
 README, RESULTS = ((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/results.md"))
 
@@ -18,6 +19,17 @@ def test_the_tables_of_results_are_those_of_the_committed_runs():
     for table in (overview, top1_by_subset(folder), by_policy(runs, folder), differences(runs, folder)):
         assert table in RESULTS
     assert overview in README
+
+
+def test_a_table_takes_the_place_of_those_of_its_header_and_nothing_else_moves():
+    old = "# A\n\n| a | b |\n| --- | --- |\n| 1 | 2 |\n\nText | with bars |.\n\n| c |\n| --- |\n| 3 |\n"
+    new = "| a | b |\n| --- | --- |\n| 8 | 9 |\n| 10 | 11 |"
+    assert renewed([old, "no table"], [new]) == [
+        old.replace("| 1 | 2 |", "| 8 | 9 |\n| 10 | 11 |"),
+        "no table",
+    ]
+    with pytest.raises(ValueError, match=r"no page has a table that begins with '\| d \|'; write that line"):
+        renewed([old], ["| d |\n| --- |\n| 4 |"])
 
 
 def test_the_lock_names_no_index_and_pins_every_requirement():
