@@ -20,7 +20,7 @@ from vitol.cams.spg import SPG
 NETWORK = {"architecture": "resnet10t", "options": {"channels": (4, 6, 8, 10), "stem_width": 4}}
 LABELS = torch.tensor([2, 0, 2, 2])
 THRESHOLDS = {"b2": (0.2, 0.6), "b1": (0.47, 0.5), "c": (0.48, 0.51)}
-SETTINGS = {SPG: {"width": 6, **THRESHOLDS}, MEIL: {}, I2C: {"threshold": 0.5}}
+SETTINGS = {SPG: {"width": 6, **THRESHOLDS}, MEIL: {}, I2C: {"neck": 0, "dropout": 0.0, "threshold": 0.5}}
 METHODS = pytest.mark.parametrize("method", SETTINGS)
 
 
@@ -444,6 +444,45 @@ def test_the_loss_of_i2c_is_that_of_the_twin_batch_after_batch(images):
         images = images.flip(0)
 
 
+def test_in_a_batch_of_pairs_the_losses_of_i2c_are_the_authors():
+    # Two images of each class side by side: a distance a pair and pixel, and a mean feature a pair.
+    objects, labels = drawn(6, 3, 10, dtype=torch.float64), torch.tensor([0, 0, 2, 2, 4, 4])
+    centres, pairs = drawn(5, 10, seed=2, dtype=torch.float64), objects.numpy().reshape(3, 2, 3, 10)
+    apart = [reference.distance(one[k], other[k]) for one, other in pairs for k in range(3)]
+    assert i2c.stochastic_consistency(objects, labels).item() == pytest.approx(np.mean(apart), rel=1e-12)
+    classes, means = i2c.class_means(objects, labels)
+    from_centres = [
+        reference.distance(pair.mean(axis=1).mean(axis=0), centres[c].numpy())
+        for pair, c in zip(pairs, (0, 2, 4), strict=True)
+    ]
+    found = i2c.global_consistency(means, centres[classes], torch.ones(3, dtype=torch.bool))
+    assert found.item() == pytest.approx(np.mean(from_centres), rel=1e-12)
+
+
+def test_means_of_classes_are_not_rounded_in_bfloat16():
+    objects, labels = 3 + drawn(4, 3, 10), torch.tensor([0, 1, 1, 0])
+    expected = i2c.class_means(objects, labels)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        found = i2c.class_means(objects, labels)
+    assert found[1].dtype == torch.float32 and torch.equal(found[1], expected[1])
+
+
+def test_i2c_has_the_head_of_its_authors(images):
+    head = I2C.on(num_classes=5, **NETWORK).head
+    convolutions = [layer for layer in head if isinstance(layer, nn.Conv2d)]
+    assert [layer.out_channels for layer in convolutions] == [1024, 1024, 5]
+    assert [type(layer).__name__ for layer in head] == [
+        *["Dropout", "Conv2d", "ReLU"] * 2,
+        "Dropout",
+        "Conv2d",
+    ]
+    assert {layer.p for layer in head if isinstance(layer, nn.Dropout)} == {0.5}
+    model = built(I2C, neck=6, dropout=0.5)
+    assert not torch.equal(model.class_scores(images), model.class_scores(images))
+    model.eval()
+    assert torch.equal(model.class_scores(images), model.class_scores(images))
+
+
 def test_without_weights_i2c_is_cam_to_the_last_bit(images):
     model = built(I2C, lambda_sc=0.0, lambda_gc=0.0)
     for _ in range(2):
@@ -505,6 +544,7 @@ def test_centres_move_in_training_alone_and_go_into_the_state(images):
         ({"lambda_gc": -1.0}, r"lambda_gc = -1.0 is negative; give 0 or more"),
         ({"decay": -0.1}, r"decay = -0.1 is negative; give 0 or more"),
         ({"threshold": 1.5}, r"threshold = 1.5 lies outside \[0, 1\]; it is a share of the maximum"),
+        ({"dropout": 1.0}, r"dropout = 1.0 lies outside \[0, 1\); it is a probability, and 1 leaves nothing"),
         ({"pixels": 0}, r"pixels = 0: draw at least 1; for CAM set both lambdas to 0"),
     ],
 )

@@ -19,6 +19,9 @@ class ADL(Localizer):
     not through the mask; in eval mode it is the identity. p-ADL is this layer with the patches of a transformer for
     the places of a map, and is used here.
 
+    The authors start from ImageNet's weights, at a tenth of the rate for early layers, and evaluate the epoch of least
+    validation error. Here all methods have one recipe, random weights where there are no others, and the last epoch.
+
     The layers are forward hooks, there only during a step of training: the weights' names are CAM's.
 
     Args:

@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vitol.batches import own_draws
-from vitol.cams.skeleton import Features, Localizer, chosen, rescaled
+from vitol.cams.skeleton import Features, Localizer, chosen, class_head, rescaled
 
 
 class I2C(Localizer):
@@ -34,15 +34,18 @@ class I2C(Localizer):
 
     Other differences from their code (`models/resnet/resnet_i2c.py`): it takes the first K object pixels, row by row,
     having drawn an order that it does not use; here they are drawn, as in the paper. It starts from random centres;
-    here a class without a centre adds nothing to GC. Its head has two convolutions with dropout; this one has the
-    neck, without. Several processes each look for pairs in their own images, and use the centres of the first one.
+    here a class without a centre adds nothing to GC. Several processes each look for pairs in their own images, and use
+    the centres of the first one. They go on from a network trained before without the two losses; here one from random
+    weights gets them from its first step, when a map does not say yet where the object is.
 
     Args:
         features: As for `Localizer`.
         num_classes: C.
-        neck: As for `Localizer`.
+        neck: As for `Localizer`; by default that of the authors' networks, their ResNet-50 too. The pixels' features
+            are those before it.
+        dropout: Probability that a value is dropped before each convolution of the head; 0.5 in their code.
         lambda_sc: Weight of SC; 0.008 in the authors' script for ImageNet.
-        lambda_gc: Weight of GC; 0.001 there.
+        lambda_gc: Weight of GC; 0.001 there, and 0.003 in that for CUB.
         pixels: K, how many are drawn in an image; 3 there. In an image of fewer object pixels they come up repeatedly.
         threshold: The share of a map's maximum from which a pixel is the object's, in [0, 1]; 0.7 in their code.
         decay: How fast centres settle; 0.002 in their code.
@@ -63,14 +66,20 @@ class I2C(Localizer):
         features: Features,
         num_classes: int,
         *,
-        neck: int = 0,
+        neck: int = 1024,
+        dropout: float = 0.5,
         lambda_sc: float = 0.008,
         lambda_gc: float = 0.001,
         pixels: int = 3,
         threshold: float = 0.7,
         decay: float = 0.002,
     ) -> None:
-        super().__init__(features, num_classes, neck=neck)
+        super().__init__(features, num_classes)
+        if not 0 <= dropout < 1:
+            raise ValueError(
+                f"dropout = {dropout} lies outside [0, 1); it is a probability, and 1 leaves nothing"
+            )
+        self.head = class_head(features.channels, num_classes, neck, dropout)
         for name, value in (("lambda_sc", lambda_sc), ("lambda_gc", lambda_gc), ("decay", decay)):
             if not value >= 0:
                 raise ValueError(f"{name} = {value} is negative; give 0 or more")
@@ -150,7 +159,9 @@ def class_means(objects: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
     """
     classes, where = labels.unique(return_inverse=True)
     among = F.one_hot(where, len(classes)).T.to(objects)
-    return classes, among @ objects.mean(dim=1) / among.sum(dim=1, keepdim=True)
+    # Autocast would round the product to bfloat16, and with it the centres, in whatever type they are kept.
+    with torch.autocast(objects.device.type, enabled=False):
+        return classes, among @ objects.mean(dim=1) / among.sum(dim=1, keepdim=True)
 
 
 def global_consistency(means: Tensor, centres: Tensor, known: Tensor) -> Tensor:

@@ -212,15 +212,17 @@ def rescaled(maps: Tensor) -> Tensor:
     return (maps - low) / (high - low).clamp_min(torch.finfo(maps.dtype).tiny)
 
 
-def class_head(channels: int, num_classes: int, neck: int = 0) -> nn.Sequential:
+def class_head(channels: int, num_classes: int, neck: int = 0, dropout: float = 0.0) -> nn.Sequential:
     """Features (B, D, h, w) to class maps (B, C, h, w): what `Localizer` calls neck, and a 1 x 1 convolution.
 
     Args:
         channels: D.
         num_classes: C.
         neck: Channels of two 3 x 3 convolutions before it, each with a ReLU behind it; 0 for none.
+        dropout: Probability that in training a value is dropped before each convolution; 0 for no such layers.
     """
+    drop = (nn.Dropout(dropout),) if dropout else ()
     layers: list[nn.Module] = []
     for before in (channels, neck) if neck else ():
-        layers += [nn.Conv2d(before, neck, 3, padding=1), nn.ReLU()]
-    return nn.Sequential(*layers, nn.Conv2d(neck or channels, num_classes, 1))
+        layers += [*drop, nn.Conv2d(before, neck, 3, padding=1), nn.ReLU()]
+    return nn.Sequential(*layers, *drop, nn.Conv2d(neck or channels, num_classes, 1))

@@ -16,7 +16,10 @@ from vitol.cams.stages import from_the_front
 IGNORED = 255
 """What marks a pixel between the thresholds: it takes no part in the loss."""
 FEWEST = 30
-"""Fewer pixels than these above the high threshold, and the image's own maximum sets another one."""
+"""Fewer pixels than these above the high threshold, and the image's own maximum sets another one.
+
+As many in an image of any size, as in both codes, where images are 224 x 224.
+"""
 OF_MAXIMUM = 0.7
 """That other threshold, as a share of the maximum."""
 
