@@ -56,8 +56,9 @@ this page by `python -m experiments.rivals` from the committed CSVs). Convolutio
 stands beside the backbone in `params.yaml`. All have one recipe, of as many epochs as control and p-ADL have with those
 of the baseline that they go on from; and, but for the widths of layers of their own, their authors' hyperparameters,
 none of them tuned on these images. Reference [8] searches for each method's on validation images; so this compares
-methods as they come, not the best that each can do. All authors go on from weights of ImageNet: where there are none,
-as on `mini`, a network gets a rival's losses from its first step on.
+methods as they come, not the best that each can do. Most authors go on from weights of ImageNet: where there are none,
+as on `mini`, a network gets a rival's losses from its first step on. ACoL and I2C have their authors' head, with two
+convolutions more than CAM's ([what that is worth](../../docs/rivals.md)).
 
 Percent, with 95% intervals over images; over several seeds means of values and of interval ends, ± the seeds' standard
 deviation. Ranks are among methods that learn from image labels alone: Few-shot is trained on boxes, and the floors

@@ -8,7 +8,9 @@ import pytest
 from conftest import ROOT
 
 from experiments.params import read_params
-from experiments.summary import by_policy, differences, renewed, summary, top1_by_subset
+from experiments.summary import by_policy, cell, differences, renewed, summary, top1_by_subset
+from vitol.measurements import read_scores
+from vitol.tables import headline
 
 README, RESULTS = ((ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/results.md"))
 
@@ -19,6 +21,27 @@ def test_the_tables_of_results_are_those_of_the_committed_runs():
     for table in (overview, top1_by_subset(folder), by_policy(runs, folder), differences(runs, folder)):
         assert table in RESULTS
     assert overview in README
+
+
+def test_what_a_head_is_worth_is_what_was_measured():
+    def scores(run, variant, name_of_map):
+        frame = read_scores(ROOT / "experiments" / "results" / run / "measurements.csv")
+        wanted = {"variant": variant, "map": name_of_map, "metric": "MaxBoxAccV2"}
+        return frame[headline(frame) & (frame[list(wanted)] == list(wanted.values())).all(axis=1)].set_index(
+            "seed"
+        )
+
+    head, whole, cam = (
+        scores("i2c-head", "i2c", "I2C"),
+        scores("mini", "i2c", "I2C"),
+        scores("mini", "cam", "CAM"),
+    )
+    text = " ".join((ROOT / "docs" / "rivals.md").read_text(encoding="utf-8").split())
+    assert f"comes on `mini` to {cell(head)}, between CAM's {cell(cam)} and I2C's {cell(whole)}" in text
+    losses = whole["value"] - head["value"]
+    assert f"the rest, {losses.min():.1f} to {losses.max():.1f} with each seed" in text
+    gains = [side["value"].mean() - cam["value"].mean() for side in (whole, head)]
+    assert f"of {gains[0]:.1f} points the head gives {gains[1]:.1f}" in text
 
 
 def test_a_table_takes_the_place_of_those_of_its_header_and_nothing_else_moves():
