@@ -35,7 +35,7 @@ class I2C(Localizer):
     Other differences from their code (`models/resnet/resnet_i2c.py`): it takes the first K object pixels, row by row,
     having drawn an order that it does not use; here they are drawn, as in the paper. It starts from random centres;
     here a class without a centre adds nothing to GC. Several processes each look for pairs in their own images, and use
-    the centres of the first one. They go on from a network trained before without the two losses; here one from random
+    the centres of the first one. The authors go on from a network trained without the two losses; here one from random
     weights gets them from its first step, when a map does not say yet where the object is.
 
     Args:
